@@ -1,0 +1,61 @@
+# Everything runs in .venv, which each target makes, and brings up to date, by itself.
+# A different interpreter: make install PYTHON=python3.13
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo test lint fmt bench dist clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.installed-plot ## the library, its command line and its figures
+	@echo "Ready: $(BIN)/longtail --help"
+
+demo: $(VENV)/.installed-plot ## fit, refine and inspect a model of real data; writes demo_output/
+	@$(BIN)/longtail demo --out demo_output
+
+test: lint ## every check, then the tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(VENV)/.installed-dev ## format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-bench ## run the benchmarks (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks
+
+dist: $(VENV)/.installed-dev ## build the wheel and the source archive into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist .
+	@$(BIN)/python -m zipfile --list dist/longtail-*.whl | grep -q longtail/py.typed
+
+clean: ## remove .venv and everything that was made
+	@rm -rf $(VENV) dist demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of extras; it is renewed when the dependencies change.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing longtail[$*] into $(VENV); the first time takes some minutes."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null \
+	  || { echo "longtail needs Python 3.11 or newer: '$(PYTHON)' was not found." \
+	       "Name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "longtail needs Python 3.11 or newer: '$(PYTHON)' is $$($(PYTHON) --version)." \
+	       "Name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,213 @@
+"""Saved models: a folder of JSON and safetensors. Opening one never executes code.
+
+    config.json          format and library versions, every parameter, how to read data
+    weights.safetensors  parameters of the model, idf, training word frequencies
+    vocabulary.json      feature names, in order
+    history.json         one record an epoch
+    README.md            a model card
+    manifest.json        size and SHA-256 of each of these
+
+This module handles plain dictionaries and arrays; what they mean is the estimator's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from longtail.errors import ArchiveError
+
+__all__ = ["FORMAT_VERSION", "Archive", "read_archive", "write_archive"]
+
+FORMAT_VERSION = 1
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """What a saved model consists of.
+
+    Attributes
+    ----------
+    config
+        JSON-ready parameters and facts about the fit.
+    tensors
+        Named arrays.
+    vocabulary
+        Feature names, in order.
+    history
+        JSON-ready records, one an epoch.
+    card
+        Model card, Markdown.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, npt.NDArray[Any]]
+    vocabulary: list[str]
+    history: list[dict[str, Any]]
+    card: str
+
+
+def write_archive(path: str | Path, archive: Archive) -> None:
+    """Write a saved model, whole or not at all; an earlier model there is replaced.
+
+    Raises
+    ------
+    ArchiveError
+        If the folder holds something other than a saved model, or cannot be written. What was
+        there stays.
+    """
+    target = Path(path)
+    _check_replaceable(target)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    previous = target.with_name(f".{target.name}.previous-{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        _write_files(partial, archive)
+        if target.exists():
+            target.rename(previous)
+        partial.rename(target)
+    except OSError as error:
+        if previous.exists() and not target.exists():
+            previous.rename(target)
+        raise ArchiveError(
+            f"The model could not be written to {target}: {error}. Free some space or choose "
+            "another folder; nothing that was there has changed."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _check_replaceable(target: Path) -> None:
+    if target.is_dir():
+        if any(target.iterdir()) and not (target / _MANIFEST).exists():
+            raise ArchiveError(
+                f"{target} is a folder with other files in it, not a saved model: it is left as it "
+                "is. Choose a new folder."
+            )
+    elif target.exists():
+        raise ArchiveError(f"{target} is a file; a model is saved as a folder. Choose a new name.")
+
+
+def _write_files(folder: Path, archive: Archive) -> None:
+    config = {"format_version": FORMAT_VERSION} | archive.config
+    contents = {
+        "config.json": _json(config),
+        "weights.safetensors": save_tensors(
+            {k: np.ascontiguousarray(v) for k, v in archive.tensors.items()}
+        ),
+        "vocabulary.json": _json(archive.vocabulary, indent=None),
+        "history.json": _json(archive.history),
+        "README.md": archive.card.encode(),
+    }
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in contents.items()
+        },
+    }
+    for name, data in (contents | {_MANIFEST: _json(manifest)}).items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _json(value: Any, indent: int | None = 1) -> bytes:
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False).encode()
+
+
+def read_archive(path: str | Path) -> Archive:
+    """Open a saved model, checking every file against the manifest.
+
+    Raises
+    ------
+    ArchiveError
+        If it is not a saved model, is of a newer format, or a file is missing, truncated or
+        altered.
+    """
+    folder = Path(path)
+    if not (folder / _MANIFEST).is_file():
+        what = "has no manifest.json" if folder.is_dir() else "is not a folder"
+        raise ArchiveError(
+            f"{folder} is not a saved model: it {what}. Give the folder that `fit --out` or "
+            "`save` wrote."
+        )
+    manifest = _parse(folder / _MANIFEST, _read(folder / _MANIFEST))
+    _check_version(folder, manifest)
+    files = manifest.get("files")
+    needed = ("config.json", "weights.safetensors", "vocabulary.json", "history.json")
+    if not isinstance(files, dict) or not all(isinstance(files.get(n), dict) for n in needed):
+        raise ArchiveError(f"{folder / _MANIFEST} does not list {', '.join(needed)}: damaged.")
+    data = {name: _read(folder / name) for name in needed}
+    for name, content in data.items():
+        _check_content(folder / name, content, files[name])
+    try:
+        tensors = load_tensors(data["weights.safetensors"])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArchiveError(f"{folder / 'weights.safetensors'} cannot be read: {error}.") from error
+    config = _parse(folder / "config.json", data["config.json"])
+    _check_version(folder, config)
+    vocabulary = _parse(folder / "vocabulary.json", data["vocabulary.json"])
+    history = _parse(folder / "history.json", data["history.json"])
+    if not isinstance(vocabulary, list) or not all(isinstance(v, str) for v in vocabulary):
+        raise ArchiveError(f"{folder / 'vocabulary.json'} is not a list of feature names.")
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return Archive(config, tensors, vocabulary, history, text)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(
+            f"The saved model is incomplete: {path} cannot be read ({error.strerror}). "
+            "Save or copy the model again."
+        ) from error
+
+
+def _parse(path: Path, data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"))
+    except ValueError as error:
+        raise ArchiveError(f"{path} is not valid JSON ({error}): the file is damaged.") from error
+
+
+def _check_version(folder: Path, holder: Any) -> None:
+    version = holder.get("format_version") if isinstance(holder, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ArchiveError(f"{folder} names no format version: it is damaged or not a saved model.")
+    if version > FORMAT_VERSION:
+        raise ArchiveError(
+            f"{folder} has model format {version}; this version of longtail reads up to format "
+            f"{FORMAT_VERSION}. Upgrade longtail to open it."
+        )
+
+
+def _check_content(path: Path, content: bytes, entry: dict[str, Any]) -> None:
+    if len(content) != entry.get("bytes"):
+        raise ArchiveError(
+            f"{path} has {len(content)} bytes where the manifest says {entry.get('bytes')}: "
+            "truncated or altered. Save or copy the model again."
+        )
+    if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
+        raise ArchiveError(
+            f"{path} does not match its SHA-256 in the manifest: altered since it was saved. "
+            "Save or copy the model again."
+        )

@@ -1,0 +1,27 @@
+"""Anything → CountMatrix: sparse counts with row ids and a vocabulary."""
+
+from __future__ import annotations
+
+from longtail.data.batches import Batch, Batches
+from longtail.data.corpora import docstring_counts, load_docstrings
+from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.read import read_counts, read_like
+from longtail.data.settings import ReadSettings
+from longtail.data.splits import drop_duplicates, duplicate_groups, split_rows
+from longtail.data.vocabulary import Vocabulary
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "CountMatrix",
+    "ReadSettings",
+    "Unseen",
+    "Vocabulary",
+    "docstring_counts",
+    "drop_duplicates",
+    "duplicate_groups",
+    "load_docstrings",
+    "read_counts",
+    "read_like",
+    "split_rows",
+]

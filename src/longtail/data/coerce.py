@@ -1,0 +1,322 @@
+"""Anything that looks like a table of numbers → CSR, with its row and column names if it has any.
+
+Nothing here knows about counts; `longtail.data.counts` checks the values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.sparse import csr_array, issparse
+
+from longtail.errors import DataError
+
+__all__ = ["Table", "as_row_ids", "to_table"]
+
+_SHOWN = 5
+_INT32_MAX = np.iinfo(np.int32).max
+
+
+class _NotNumericError(DataError, TypeError):
+    """Values of a type that is no number; a TypeError too, as scikit-learn's contract asks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A canonical CSR matrix of real numbers with whatever names came along.
+
+    Parameters
+    ----------
+    csr
+        Shape (n, V): sorted indices, no duplicate entries, no explicit zeros; its arrays are
+        shared with nobody.
+    row_ids
+        What the input called its rows, or None.
+    names
+        What the input called its columns, or None.
+    """
+
+    csr: csr_array
+    row_ids: Any | None = None
+    names: tuple[str, ...] | None = None
+
+
+def to_table(X: Any) -> Table:
+    """Convert any supported two-dimensional input.
+
+    Parameters
+    ----------
+    X
+        scipy sparse matrix or array, numpy array, nested lists, polars or pandas DataFrame
+        (columns are features), or AnnData.
+
+    Raises
+    ------
+    DataError
+        If X is not two-dimensional, has no rows or no columns, or holds other than real numbers.
+    """
+    if isinstance(X, str | bytes | Path):
+        raise DataError(
+            f"Expected a table of counts, but got the {type(X).__name__} {X!r}. "
+            "To read a file or a folder use longtail.data.read_counts(path)."
+        )
+    if X is None:
+        raise DataError("Expected a table of counts, but got None.")
+    if issparse(X):
+        return Table(_canonical(X))
+    if all(hasattr(X, attribute) for attribute in ("obs_names", "var_names", "X")):
+        inner = to_table(X.X)
+        return Table(inner.csr, list(map(str, X.obs_names)), tuple(map(str, X.var_names)))
+    if isinstance(X, pl.LazyFrame):
+        raise DataError("Expected data, but got a polars LazyFrame (a query); call .collect().")
+    if isinstance(X, pl.DataFrame):
+        return _from_polars(X)
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        return _from_pandas(X)
+    return Table(_from_dense(_to_numpy(X)))
+
+
+def _to_numpy(X: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(X)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"Expected a rectangular table of numbers, but got a {type(X).__name__} that does "
+            f"not form one ({error}). If its rows have different lengths, give a scipy sparse "
+            "matrix, or a long table (row, feature, count) through longtail.data.read_counts."
+        ) from error
+
+
+def _check_dimensions(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise DataError(
+            f"Expected 2D array, got {len(shape)}D array instead (shape={shape}): rows are "
+            "observations, columns are features. Reshape your data: array.reshape(1, -1) if it "
+            "is a single row, array.reshape(-1, 1) if it is a single feature."
+        )
+    if shape[0] == 0:
+        raise DataError(
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required. "
+            "Check how the rows were selected."
+        )
+    if shape[1] == 0:
+        raise DataError(
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required. "
+            "Check how the columns were selected."
+        )
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "c":
+        raise DataError(
+            f"Complex data not supported: expected real counts, but got {dtype}. "
+            "Take the part that you mean, for instance X.real."
+        )
+    if dtype.kind not in "biuf":
+        raise _NotNumericError(
+            f"Expected real numbers, but got values of type {dtype}. Select the numeric columns, "
+            "or convert with X.astype(float); for raw text use longtail.data.read_counts."
+        )
+
+
+def _numbers_from_objects(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Convert an object array whose elements are all numbers."""
+    text = next((value for value in array.flat if isinstance(value, str | bytes)), None)
+    if text is not None:
+        raise _NotNumericError(
+            f"Expected real numbers, but got an object array that holds the text {text!r}. "
+            "Select the numeric columns; for raw text use longtail.data.read_counts."
+        )
+    if any(isinstance(value, complex | np.complexfloating) for value in array.flat):
+        raise DataError("Complex data not supported: expected real counts, not complex numbers.")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise _NotNumericError(
+            f"Expected real numbers, but got an object array that cannot be converted: {error}. "
+            "Every cell must hold one number."
+        ) from error
+
+
+def _from_dense(array: npt.NDArray[Any]) -> csr_array:
+    _check_dimensions(array.shape)
+    if array.dtype.kind == "O":
+        array = _numbers_from_objects(array)
+    _check_dtype(array.dtype)
+    if array.dtype == np.float16:  # scipy.sparse has no half precision
+        array = array.astype(np.float32)
+    return _canonical(csr_array(np.ascontiguousarray(array)))
+
+
+def _canonical(X: Any) -> csr_array:
+    """Return a canonical CSR copy of any scipy sparse object, in at least its own precision."""
+    _check_dimensions(X.shape)
+    _check_dtype(X.dtype)
+    source = X.tocsr()
+    data = source.data
+    if data.dtype.kind in "biu" or data.dtype.itemsize > 8:
+        # Sums of duplicate entries must not overflow a narrow integer type.
+        data = data.astype(np.float64)
+    fits = max(X.shape[1], len(data)) <= _INT32_MAX
+    index = np.dtype(np.int32 if fits else np.int64)
+    try:
+        csr = csr_array(
+            (
+                data.copy() if data is source.data else data,
+                source.indices.astype(index),
+                source.indptr.astype(index),
+            ),
+            shape=X.shape,
+        )
+        # A row pointer or column number out of range would make compiled code read outside.
+        csr.check_format(full_check=True)
+    except ValueError as error:
+        raise DataError(
+            f"The sparse matrix of shape {X.shape} is damaged: {error}. Build it anew from its "
+            "(row, column, value) triples."
+        ) from error
+    if not csr.has_canonical_format:
+        csr.data = csr.data.astype(np.float64)
+        csr.sum_duplicates()
+    csr.eliminate_zeros()
+    return csr
+
+
+def _from_polars(frame: pl.DataFrame) -> Table:
+    _check_dimensions(frame.shape)
+    wrong = [n for n, t in frame.schema.items() if not (t.is_numeric() or t == pl.Boolean)]
+    if wrong:
+        raise _NotNumericError(_wrong_columns_message(wrong, str(frame.schema[wrong[0]])))
+    if len(set(frame.dtypes)) > 1 or any(t.is_decimal() or t == pl.Boolean for t in frame.dtypes):
+        frame = frame.cast(pl.Float64)
+    return Table(_from_dense(frame.to_numpy()), None, tuple(frame.columns))
+
+
+def _from_pandas(frame: Any) -> Table:
+    _check_dimensions(frame.shape)
+    columns = list(frame.columns)
+    kinds = [getattr(dtype, "kind", "O") for dtype in frame.dtypes]
+    wrong = [str(name) for name, kind in zip(columns, kinds, strict=True) if kind not in "biufc"]
+    if wrong:
+        dtype = next(d for d, kind in zip(frame.dtypes, kinds, strict=True) if kind not in "biufc")
+        raise _NotNumericError(_wrong_columns_message(wrong, str(dtype)))
+    named = [isinstance(name, str) for name in columns]
+    if any(named) and not all(named):
+        raise DataError(
+            f"Column names must be all strings or none, but column {named.index(True)} is called "
+            f"{columns[named.index(True)]!r} and column {named.index(False)} "
+            f"{columns[named.index(False)]!r}; rename them."
+        )
+    csr = _pandas_values(frame, "c" in kinds)
+    names = tuple(columns) if all(named) else None
+    return Table(csr, _pandas_row_ids(frame.index), names)
+
+
+def _pandas_values(frame: Any, has_complex: bool) -> csr_array:
+    if all(hasattr(dtype, "fill_value") for dtype in frame.dtypes):
+        return _canonical(frame.sparse.to_coo())
+    if has_complex:
+        return _from_dense(frame.to_numpy())  # where the refusal is worded
+    if len(set(frame.dtypes)) == 1 and isinstance(frame.dtypes.iloc[0], np.dtype):
+        return _from_dense(frame.to_numpy())
+    # Nullable and mixed columns: a missing value becomes NaN, which the value check names.
+    return _from_dense(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _pandas_row_ids(index: Any) -> Any | None:
+    """Use a frame's index as row ids where it can serve; a plain range says nothing."""
+    if type(index).__name__ == "RangeIndex" or not index.is_unique:
+        return None
+    values = list(index)
+    if all(isinstance(value, str) for value in values):
+        return values
+    if all(isinstance(value, int | np.integer) for value in values):
+        return [int(value) for value in values]
+    return None
+
+
+def _wrong_columns_message(wrong: list[str], dtype: str) -> str:
+    shown = ", ".join(map(repr, wrong[:_SHOWN]))
+    more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+    return (
+        f"Every column must be a numeric feature, but {shown}{more} cannot be counts "
+        f"(column {wrong[0]!r} is of type {dtype}). Drop such columns; pass identifiers as "
+        "row_ids=, and raw text or long tables through longtail.data.read_counts."
+    )
+
+
+def as_row_ids(row_ids: Any | None, n_rows: int) -> pl.Series:
+    """Return the row identifiers as a polars Series of Int64 or String called ``row_id``.
+
+    Parameters
+    ----------
+    row_ids
+        Distinct strings or whole numbers, one a row, or None for 0, 1, ….
+    n_rows
+        How many rows there are.
+
+    Raises
+    ------
+    DataError
+        If the length is wrong, an identifier is missing or occurs twice, or the type is neither.
+    """
+    if row_ids is None:
+        return pl.Series("row_id", np.arange(n_rows, dtype=np.int64))
+    series = _id_series(row_ids)
+    if len(series) != n_rows:
+        raise DataError(f"Expected one row id for each of {n_rows} rows, but got {len(series)}.")
+    if series.null_count():
+        where = int(series.is_null().arg_max() or 0)
+        raise DataError(
+            f"{series.null_count()} row id(s) are missing, the first at position {where}; "
+            "give every row an id, or none."
+        )
+    if series.n_unique() != n_rows:
+        repeated = series.filter(series.is_duplicated()).unique(maintain_order=True)
+        raise DataError(
+            f"Row ids must be unique, but {len(repeated):,} occur more than once, for instance "
+            f"{', '.join(map(repr, repeated[:_SHOWN].to_list()))}; merge those rows or number them."
+        )
+    return series
+
+
+def _id_series(row_ids: Any) -> pl.Series:
+    if isinstance(row_ids, pl.Series):
+        series = row_ids
+    else:
+        values = row_ids.tolist() if hasattr(row_ids, "tolist") else list(row_ids)
+        kinds = {
+            str if isinstance(v, str) else int if _is_whole(v) else type(v)
+            for v in values
+            if v is not None
+        }
+        if len(kinds) > 1 or not kinds <= {str, int}:
+            raise _id_type_error(" and ".join(sorted(kind.__name__ for kind in kinds)))
+        try:
+            series = pl.Series(values, dtype=pl.String if kinds == {str} else pl.Int64)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise _id_type_error(f"numbers outside 64 bits ({error})") from error
+    if series.dtype.is_integer():
+        try:
+            return series.cast(pl.Int64).rename("row_id")
+        except pl.exceptions.PolarsError as error:
+            raise _id_type_error(f"numbers outside 64 bits ({error})") from error
+    if series.dtype in (pl.String, pl.Categorical, pl.Enum):
+        return series.cast(pl.String).rename("row_id")
+    raise _id_type_error(str(series.dtype))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
+
+
+def _id_type_error(found: str) -> DataError:
+    return DataError(
+        f"Row ids must be all strings or all whole numbers, but got {found}; "
+        "convert them with str()."
+    )

@@ -1,0 +1,422 @@
+"""CountMatrix: validated sparse counts that know what their rows and columns are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.sparse import csr_array
+
+from longtail.data.checks import check_values
+from longtail.data.coerce import as_row_ids, to_table
+from longtail.data.hashing import row_keys
+from longtail.data.settings import ReadSettings
+from longtail.data.vocabulary import Vocabulary
+from longtail.errors import DataError
+
+__all__ = ["CountMatrix", "CountsPolicy", "Unseen"]
+
+CountsPolicy = Literal["fractional", "strict"]
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What `CountMatrix.align` had to leave out.
+
+    Parameters
+    ----------
+    rows
+        Share of the rows that hold at least one unseen feature, in [0, 1].
+    mass
+        Share of the total count that fell on unseen features, in [0, 1].
+    n_features
+        Number of distinct unseen features that occur.
+    examples
+        The most frequent of them by total count, most frequent first.
+    """
+
+    rows: float
+    mass: float
+    n_features: int
+    examples: tuple[str, ...]
+
+
+_NOTHING_UNSEEN = Unseen(rows=0.0, mass=0.0, n_features=0, examples=())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CountMatrix:
+    """An immutable sparse table of counts: n rows by V features.
+
+    Make one with `from_any` or `longtail.data.read_counts`, which check everything; the
+    constructor itself trusts its parts.
+
+    Parameters
+    ----------
+    csr
+        float32, shape (n, V), canonical: sorted indices, no duplicate entries, no explicit
+        zeros. Its arrays are made read-only.
+    row_ids
+        Int64 or String, length n. A range from 0 where the data named no rows. Unique in
+        every matrix read or checked; repeated only by indexing with repeated positions.
+    vocabulary
+        The V feature names, or `Vocabulary.positional`.
+    settings
+        How the rows were read from a file, or None.
+    """
+
+    csr: csr_array
+    row_ids: pl.Series
+    vocabulary: Vocabulary
+    settings: ReadSettings | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together and freeze the arrays."""
+        expected = (len(self.row_ids), len(self.vocabulary))
+        if self.csr.shape != expected:
+            raise DataError(
+                f"A matrix of shape {self.csr.shape} does not fit {expected[0]} row ids and "
+                f"{expected[1]} feature names."
+            )
+        for array in (self.csr.data, self.csr.indices, self.csr.indptr):
+            array.flags.writeable = False
+
+    @classmethod
+    def from_any(
+        cls,
+        X: Any,
+        *,
+        row_ids: Any | None = None,
+        vocabulary: Vocabulary | Sequence[str] | None = None,
+        counts: CountsPolicy = "fractional",
+    ) -> CountMatrix:
+        """Check any table of non-negative numbers and make it a CountMatrix.
+
+        Parameters
+        ----------
+        X
+            scipy sparse matrix or array, numpy array or nested lists of shape (n, V), polars or
+            pandas DataFrame (columns are features and name them), AnnData, or a CountMatrix.
+            It is copied, not changed.
+        row_ids
+            Distinct strings or whole numbers, one a row.
+        vocabulary
+            The V feature names, in column order.
+        counts
+            ``"strict"`` refuses fractional values; ``"fractional"`` takes them as they are.
+
+        Raises
+        ------
+        DataError
+            If X is not two-dimensional, is empty, or holds other than finite non-negative real
+            numbers up to 2^24 (the largest to which float32 is exact); if row ids or feature
+            names are of the wrong number or repeat.
+        """
+        if counts not in ("fractional", "strict"):
+            raise DataError(f"counts must be 'fractional' or 'strict', but got {counts!r}.")
+        if isinstance(X, CountMatrix):
+            return X._checked_again(row_ids, vocabulary, strict=counts == "strict")
+        table = to_table(X)
+        n_rows, n_features = table.csr.shape
+        ids = as_row_ids(table.row_ids if row_ids is None else row_ids, n_rows)
+        names = _vocabulary_for(vocabulary, table.names, n_features)
+        check_values(table.csr, ids, names, strict=counts == "strict")
+        return cls(_as_float32(table.csr), ids, names)
+
+    def _checked_again(
+        self, row_ids: Any | None, vocabulary: Vocabulary | Sequence[str] | None, *, strict: bool
+    ) -> CountMatrix:
+        if 0 in self.shape:
+            to_table(self.csr)  # words the refusal of an empty table
+        if strict and not self.is_integer:
+            check_values(self.csr, self.row_ids, self.vocabulary, strict=True)
+        result = self
+        if row_ids is not None:
+            result = replace(result, row_ids=as_row_ids(row_ids, self.n_rows))
+        if vocabulary is not None:
+            asked = _vocabulary_for(vocabulary, None, self.n_features)
+            if self.vocabulary.named and asked != self.vocabulary:
+                raise DataError(
+                    "These counts have feature names already, and they differ from the "
+                    "vocabulary given. Use counts.align(vocabulary) to reorder columns by name."
+                )
+            result = replace(result, vocabulary=asked)
+        return result
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, V): rows and features."""
+        return (int(self.csr.shape[0]), int(self.csr.shape[1]))
+
+    @property
+    def n_rows(self) -> int:
+        """n, the number of rows."""
+        return self.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """V, the number of features."""
+        return self.shape[1]
+
+    @property
+    def nnz(self) -> int:
+        """The number of non-zero entries."""
+        return int(self.csr.nnz)
+
+    @property
+    def density(self) -> float:
+        """Share of entries that are not zero, in [0, 1]."""
+        return self.nnz / max(1, self.n_rows * self.n_features)
+
+    @cached_property
+    def totals(self) -> npt.NDArray[np.float64]:
+        """N_d: the total count of each row, shape (n,)."""
+        totals: npt.NDArray[np.float64] = np.bincount(
+            self._entry_rows, weights=self.csr.data.astype(np.float64), minlength=self.n_rows
+        ).astype(np.float64, copy=False)  # of a matrix without entries, bincount counts in int64
+        totals.flags.writeable = False
+        return totals
+
+    @cached_property
+    def n_fractional(self) -> int:
+        """The number of entries that are not whole numbers."""
+        return int(np.count_nonzero(self.csr.data != np.floor(self.csr.data)))
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether every count is a whole number."""
+        return self.n_fractional == 0
+
+    @property
+    def _entry_rows(self) -> npt.NDArray[np.int64]:
+        return np.repeat(np.arange(self.n_rows), np.diff(self.csr.indptr))
+
+    def __len__(self) -> int:
+        """Return n, the number of rows."""
+        return self.n_rows
+
+    def __repr__(self) -> str:
+        """Describe the matrix in one line."""
+        names = "named" if self.vocabulary.named else "unnamed"
+        return (
+            f"CountMatrix({self.n_rows:,} rows × {self.n_features:,} {names} features, "
+            f"{self.nnz:,} non-zeros ({self.density:.3%}), total {float(self.totals.sum()):,.6g})"
+        )
+
+    def __getitem__(self, rows: Any) -> CountMatrix:
+        """Select rows by a slice, an array of positions, or a boolean mask of length n.
+
+        Raises
+        ------
+        IndexError
+            If a position is out of range.
+        DataError
+            If a mask has the wrong length, or the index is of another kind.
+        """
+        positions = _row_positions(rows, self.n_rows)
+        return CountMatrix(
+            self.csr[positions], self.row_ids.gather(positions), self.vocabulary, self.settings
+        )
+
+    def select_features(self, indices: Any) -> CountMatrix:
+        """Keep the columns at `indices`, in that order.
+
+        Unnamed columns stay unnamed and are numbered anew.
+
+        Raises
+        ------
+        DataError
+            If an index is out of range or repeated.
+        """
+        columns = np.asarray(indices)
+        if columns.ndim != 1 or columns.dtype.kind not in "iu" or len(columns) == 0:
+            raise DataError(
+                "Expected a non-empty one-dimensional array of column numbers, but got "
+                f"{columns.dtype} of shape {columns.shape}."
+            )
+        if columns.min() < 0 or columns.max() >= self.n_features:
+            raise DataError(
+                f"Column numbers must be between 0 and {self.n_features - 1}, but they range "
+                f"from {columns.min()} to {columns.max()}."
+            )
+        if len(np.unique(columns)) != len(columns):
+            raise DataError("Column numbers must be distinct, but some are repeated.")
+        if self.vocabulary.named:
+            vocabulary = Vocabulary(self.vocabulary[int(column)] for column in columns)
+        else:
+            vocabulary = Vocabulary.positional(len(columns))
+        target = np.full(self.n_features, -1, dtype=np.int64)
+        target[columns] = np.arange(len(columns))
+        return self._with_columns(target, vocabulary)
+
+    def drop_empty(self) -> tuple[CountMatrix, int]:
+        """Return the rows with at least one count, and how many rows had none.
+
+        The result has no rows at all if every row was empty.
+        """
+        kept = np.flatnonzero(np.diff(self.csr.indptr))
+        dropped = self.n_rows - len(kept)
+        return (self[kept] if dropped else self), dropped
+
+    def align(self, vocabulary: Vocabulary) -> tuple[CountMatrix, Unseen]:
+        """Put the columns into the order of another vocabulary, by name.
+
+        Features that `vocabulary` does not have are removed and counted; features that are
+        missing here become empty columns. If either side has no names, columns are matched by
+        position and the widths must agree.
+
+        Raises
+        ------
+        DataError
+            If widths differ where positions must be used, or no name is common to both.
+        """
+        if self.vocabulary == vocabulary:
+            return self, _NOTHING_UNSEEN
+        if not (self.vocabulary.named and vocabulary.named):
+            if len(vocabulary) != self.n_features:
+                raise DataError(_width_message(self.vocabulary, vocabulary))
+            return replace(self, vocabulary=vocabulary), _NOTHING_UNSEEN
+        target = vocabulary.codes(self.vocabulary.names)
+        if not np.any(target >= 0):
+            raise DataError(
+                f"None of the {self.n_features:,} features here (such as "
+                f"{', '.join(map(repr, self.vocabulary.names[:_EXAMPLES]))}) is among the "
+                f"{len(vocabulary):,} expected (such as "
+                f"{', '.join(map(repr, vocabulary.names[:_EXAMPLES]))}). Check that these are "
+                "the right data, and that they were read with the same settings."
+            )
+        return self._with_columns(target, vocabulary), self._unseen(target < 0)
+
+    def _unseen(self, is_unseen: npt.NDArray[np.bool_]) -> Unseen:
+        """Account for the columns marked in `is_unseen`, shape (V,)."""
+        entries = is_unseen[self.csr.indices]
+        if not entries.any():
+            return _NOTHING_UNSEEN
+        values = self.csr.data[entries].astype(np.float64)
+        per_feature = np.bincount(
+            self.csr.indices[entries], weights=values, minlength=self.n_features
+        )
+        frequent = np.argsort(-per_feature, kind="stable")[:_EXAMPLES]
+        return Unseen(
+            rows=len(np.unique(self._entry_rows[entries])) / self.n_rows,
+            mass=float(values.sum() / self.totals.sum()),
+            n_features=int(np.count_nonzero(per_feature)),
+            examples=tuple(self.vocabulary[int(f)] for f in frequent if per_feature[f] > 0),
+        )
+
+    def _with_columns(self, target: npt.NDArray[np.int64], vocabulary: Vocabulary) -> CountMatrix:
+        """Move column v to ``target[v]``, or remove it where that is -1."""
+        moved = target[self.csr.indices]
+        kept = moved >= 0
+        kept_before = np.concatenate([[0], np.cumsum(kept)])
+        csr = csr_array(
+            (
+                self.csr.data[kept],
+                moved[kept].astype(self.csr.indices.dtype),
+                kept_before[self.csr.indptr].astype(self.csr.indptr.dtype),
+            ),
+            shape=(self.n_rows, len(vocabulary)),
+        )
+        csr.sort_indices()
+        csr.has_canonical_format = True
+        return CountMatrix(csr, self.row_ids, vocabulary, self.settings)
+
+    def row_keys(self) -> npt.NDArray[np.uint64]:
+        """Return a content hash of each row, shape (n,); see `longtail.data.hashing`."""
+        return row_keys(self.csr)
+
+    def top_features(self, row: int, n: int = 10) -> list[tuple[str, float]]:
+        """Return the `n` features with the largest counts in the row at position `row`.
+
+        Ties are broken by column order.
+        """
+        position = int(_row_positions(int(row), self.n_rows)[0])
+        begin, end = self.csr.indptr[position : position + 2]
+        values, columns = self.csr.data[begin:end], self.csr.indices[begin:end]
+        largest = np.argsort(-values, kind="stable")[:n]
+        return [(self.vocabulary[int(columns[i])], float(values[i])) for i in largest]
+
+    def summary(self) -> dict[str, int | float]:
+        """Return the facts that a report opens with.
+
+        ``duplicate_rows`` counts rows that repeat the content of an earlier one.
+        """
+        return {
+            "rows": self.n_rows,
+            "features": self.n_features,
+            "nnz": self.nnz,
+            "density": self.density,
+            "tokens": float(self.totals.sum()),
+            "median_row_total": float(np.median(self.totals)) if self.n_rows else 0.0,
+            "empty_rows": int(np.count_nonzero(np.diff(self.csr.indptr) == 0)),
+            "duplicate_rows": self.n_rows - len(np.unique(self.row_keys())),
+        }
+
+
+def _as_float32(csr: csr_array) -> csr_array:
+    result = csr_array((csr.data.astype(np.float32), csr.indices, csr.indptr), shape=csr.shape)
+    result.has_canonical_format = True
+    return result
+
+
+def _vocabulary_for(
+    given: Vocabulary | Sequence[str] | None, found: tuple[str, ...] | None, n_features: int
+) -> Vocabulary:
+    if given is None:
+        return Vocabulary.positional(n_features) if found is None else Vocabulary(found)
+    vocabulary = given if isinstance(given, Vocabulary) else Vocabulary(given)
+    if len(vocabulary) != n_features:
+        raise DataError(
+            f"Expected one feature name for each of {n_features} columns, but the vocabulary "
+            f"has {len(vocabulary)}."
+        )
+    if found is not None and vocabulary.named and vocabulary.names != found:
+        first = next(i for i, name in enumerate(found) if name != vocabulary[i])
+        raise DataError(
+            f"The vocabulary given differs from the table's own column names, first at column "
+            f"{first}: {vocabulary[first]!r} against {found[first]!r}. Leave the vocabulary out, "
+            "and use .align(vocabulary) to reorder columns by name."
+        )
+    return vocabulary
+
+
+def _row_positions(rows: Any, n_rows: int) -> npt.NDArray[np.int64]:
+    """Return any supported row index as positions between 0 and n − 1."""
+    if isinstance(rows, slice):
+        return np.arange(n_rows)[rows]
+    index = np.asarray(rows)
+    if index.ndim == 0 and index.dtype.kind in "iu":
+        index = index.reshape(1)
+    if index.ndim == 1 and len(index) == 0:
+        index = index.astype(np.int64)
+    if index.ndim != 1 or index.dtype.kind not in "iub":
+        raise DataError(
+            "Rows are selected with a slice, an array of positions or a boolean mask, but got "
+            f"{index.dtype} of shape {index.shape}."
+        )
+    if index.dtype.kind == "b":
+        if len(index) != n_rows:
+            raise DataError(
+                f"A row mask needs one value for each of {n_rows} rows, but has {len(index)}."
+            )
+        return np.flatnonzero(index)
+    positions = index.astype(np.int64)
+    outside = (positions < -n_rows) | (positions >= n_rows)
+    if outside.any():
+        raise IndexError(f"Row {positions[outside][0]} is out of range for {n_rows} rows.")
+    return np.where(positions < 0, positions + n_rows, positions)
+
+
+def _width_message(here: Vocabulary, expected: Vocabulary) -> str:
+    unnamed = "neither side has" if not (here.named or expected.named) else "one side does not have"
+    return (
+        f"Expected {len(expected)} features, but these rows have {len(here)}. Columns are matched "
+        f"by position, because {unnamed} feature names; give rows with the same columns, or "
+        "names on both sides."
+    )

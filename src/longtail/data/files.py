@@ -1,0 +1,87 @@
+"""Bytes and text from files, with errors that say which file, which line, which byte."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from longtail.errors import DataError
+
+__all__ = ["cannot_read", "decode", "numbered_lines", "read_bytes", "read_text"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def cannot_read(path: Path, error: Exception, expected: str) -> DataError:
+    """Return an error about a file that a library refused to read."""
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return DataError(
+        f"Cannot read '{path}': {reason[0]}. Expected {expected}; the file may be truncated or "
+        "of another format. Fetch it again, or name its format with format=."
+    )
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, unpacked if it is a gzip file.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be opened, is empty, or is a damaged gzip file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"Cannot read '{path}': {error.strerror or error}. Check that it is a file and that "
+            "you may read it."
+        ) from error
+    if content.startswith(_GZIP_MAGIC) or path.suffix.lower() == ".gz":
+        try:
+            content = gzip.decompress(content) if content else content
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"'{path}' is not a whole gzip file: {error}. Fetch it again, or unpack it and "
+                "remove the .gz from its name."
+            ) from error
+    if not content.strip():
+        raise DataError(f"'{path}' is empty; expected at least one row.")
+    return content
+
+
+def decode(content: bytes, encoding: str, path: Path) -> str:
+    """Decode the bytes of a file; a byte order mark is removed.
+
+    Raises
+    ------
+    DataError
+        If the bytes are not in that encoding; names the byte offset and the line.
+    """
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"'{path}' is not text in {encoding}: line {line}, byte offset {error.start} "
+            f"({content[error.start]:#04x}) cannot be decoded. Save it as UTF-8, or pass its "
+            "encoding, for instance encoding='latin-1'."
+        ) from error
+    except UnicodeError as error:  # utf-16 without its mark, and the like
+        raise DataError(f"'{path}' is not text in {encoding}: {error}.") from error
+
+
+def read_text(path: Path, encoding: str) -> str:
+    """Return the decoded content of a file; see `read_bytes` and `decode`."""
+    return decode(read_bytes(path), encoding, path)
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line) of a text; the newline that ends it opens no line.
+
+    Only line feeds (with or without a carriage return) end a line: documents may hold the
+    rarer separators at which `str.splitlines` would cut too.
+    """
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        yield number, line.removesuffix("\r")

@@ -1,0 +1,93 @@
+"""The file formats that can be read: their names, what they hold, and how a path tells.
+
+`longtail.data.read` has the reader of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from longtail.errors import DataError
+
+__all__ = ["FORMATS", "Format", "Holds", "known_formats", "resolve_format"]
+
+Holds = Literal["texts", "table", "matrix"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Parameters
+    ----------
+    holds
+        ``"texts"``: raw documents; ``"table"``: a table with named columns, either of texts or
+        of (row, feature, count) entries; ``"matrix"``: counts already.
+    extensions
+        The file name endings that stand for it, lower case; empty for a folder.
+    about
+        For messages and the documentation.
+    """
+
+    holds: Holds
+    extensions: tuple[str, ...]
+    about: str
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "directory": Format("texts", (), "a folder of text files, one document each"),
+        "txt": Format("texts", (".txt", ".txt.gz"), "one document a line"),
+        "csv": Format("table", (".csv", ".csv.gz"), "comma-separated, with a header"),
+        "tsv": Format("table", (".tsv", ".tsv.gz", ".tab"), "tab-separated, with a header"),
+        "jsonl": Format(
+            "table", (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), "one JSON object a line"
+        ),
+        "parquet": Format("table", (".parquet", ".pq"), "Apache Parquet"),
+        "npz": Format("matrix", (".npz",), "scipy.sparse.save_npz"),
+        "mtx": Format("matrix", (".mtx", ".mtx.gz"), "MatrixMarket"),
+        "svmlight": Format(
+            "matrix",
+            tuple(end + gz for end in (".svm", ".svmlight", ".libsvm") for gz in ("", ".gz")),
+            "lines of: label id:count …",
+        ),
+        "bow": Format(
+            "matrix",
+            (".feat", ".feat.gz"),
+            "lines of: label id:count …, ids from 1, names in vocab.txt beside the file",
+        ),
+    }
+)
+
+
+def known_formats() -> str:
+    """List the formats with their extensions, for messages."""
+    return "; ".join(
+        f"{name} ({', '.join(known.extensions) or known.about})" for name, known in FORMATS.items()
+    )
+
+
+def resolve_format(path: Path) -> str | None:
+    """Return the name of the format that the path stands for, or None if its ending is unknown.
+
+    Raises
+    ------
+    DataError
+        If there is nothing at `path`.
+    """
+    if not path.exists():
+        raise DataError(
+            f"There is no file or folder '{path}'. Check the spelling; relative paths start at "
+            f"the working directory '{Path.cwd()}'."
+        )
+    if path.is_dir():
+        return "directory"
+    file_name = path.name.lower()
+    for name, known in FORMATS.items():
+        if known.extensions and file_name.endswith(known.extensions):
+            return name
+    return None

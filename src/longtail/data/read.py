@@ -1,0 +1,235 @@
+"""Files → CountMatrix: one table of formats, and the two ways to read.
+
+`read_counts` reads training data; `read_like` reads new data the way training data were read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.formats import FORMATS, known_formats, resolve_format
+from longtail.data.interactions import read_long_table
+from longtail.data.limits import has_limits, limit_features
+from longtail.data.matrices import read_bow, read_mtx, read_npz, read_svmlight, widen
+from longtail.data.settings import ReadSettings, check_field_names
+from longtail.data.text import read_directory, read_lines, read_text_table
+from longtail.data.vocabulary import Vocabulary
+from longtail.errors import DataError, DataWarning
+
+__all__ = ["read_counts", "read_like"]
+
+Reader = Callable[[Path, ReadSettings], CountMatrix]
+
+
+def _read_table(path: Path, settings: ReadSettings) -> CountMatrix:
+    reader = read_long_table if settings.is_long_table else read_text_table
+    return reader(path, settings)
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "directory": read_directory,
+        "txt": read_lines,
+        "csv": _read_table,
+        "tsv": _read_table,
+        "jsonl": _read_table,
+        "parquet": _read_table,
+        "npz": read_npz,
+        "mtx": read_mtx,
+        "svmlight": read_svmlight,
+        "bow": read_bow,
+    }
+)
+"""The reader of each of `longtail.data.formats.FORMATS`."""
+
+
+def read_counts(
+    path: str | Path,
+    *,
+    settings: ReadSettings | None = None,
+    vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
+    **fields: Any,
+) -> CountMatrix:
+    """Read counts from a file or a folder.
+
+    Parameters
+    ----------
+    path
+        A folder of text files, a ``.txt`` with one document a line, a CSV, TSV, JSON lines or
+        Parquet table (of texts, or with `row_column` and `feature_column` a long table of
+        entries), a scipy ``.npz``, a MatrixMarket, svmlight or ``.feat`` file.
+    settings
+        How to read; the defaults if left out.
+    vocabulary
+        Keep exactly these features, in this order: a `Vocabulary`, names, or the path of a file
+        with one a line. The limits min_df, max_df and max_features then do not apply. Features
+        outside it are reported in a `DataWarning`.
+    **fields
+        Fields of `ReadSettings` to set, such as ``text_column="body"``.
+
+    Returns
+    -------
+    CountMatrix
+        Rows in the order of the file (of first appearance, in a long table). Its ``settings``
+        say how it was read, with the format that was found.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read as counts with these settings.
+    """
+    chosen = _settings_with(settings, fields)
+    path = Path(path)
+    chosen = replace(chosen, format=_format_for(path, chosen))
+    counts = _read(path, chosen)
+    if vocabulary is None:
+        return _limited(counts, path)
+    wanted = _as_vocabulary(vocabulary)
+    aligned, unseen = _widened(counts, wanted).align(wanted)
+    if unseen.n_features:
+        warnings.warn(
+            f"{unseen.n_features:,} features of '{path}' are outside the vocabulary given and are "
+            f"left out: {unseen.mass:.2%} of the total count, in {unseen.rows:.2%} of the rows "
+            f"(such as {', '.join(map(repr, unseen.examples))}).",
+            DataWarning,
+            stacklevel=2,
+        )
+    return aligned
+
+
+def read_like(
+    path: str | Path, settings: ReadSettings, vocabulary: Vocabulary
+) -> tuple[CountMatrix, Unseen]:
+    """Read new data the way training data were read.
+
+    The format is found from the new path, so a model of a Parquet table can be given a CSV
+    table or a text file; column names and tokens follow `settings`.
+
+    Parameters
+    ----------
+    path
+        The new file or folder.
+    settings
+        The ``settings`` of the training data.
+    vocabulary
+        Theirs too; the result has exactly these columns.
+
+    Returns
+    -------
+    counts : CountMatrix
+        Every row of the file, those without a known feature included.
+    unseen : Unseen
+        What was left out because the vocabulary does not have it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is of another kind (texts, long table, matrix) than the
+        training data, or has no feature in common with them.
+    """
+    path = Path(path)
+    new = replace(settings, format=_format_like(path, settings))
+    return _widened(_read(path, new), vocabulary).align(vocabulary)
+
+
+def _settings_with(settings: ReadSettings | None, fields: Mapping[str, Any]) -> ReadSettings:
+    check_field_names(fields)
+    return replace(settings or ReadSettings(), **fields)
+
+
+def _as_vocabulary(given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+    if isinstance(given, Vocabulary):
+        return given
+    return Vocabulary.from_file(given) if isinstance(given, str | Path) else Vocabulary(given)
+
+
+def _format_for(path: Path, settings: ReadSettings) -> str:
+    found = resolve_format(path)
+    if settings.format != "auto":
+        _check_shape(path, settings.format)
+        found = settings.format
+    if found is None:
+        raise DataError(
+            f"The ending of '{path.name}' says nothing about its format. Known formats: "
+            f"{known_formats()}. Rename the file, or pass format=."
+        )
+    if settings.is_long_table and FORMATS[found].holds != "table":
+        raise DataError(
+            f"row_column and feature_column apply to tables, but '{path}' is read as {found} "
+            f"({FORMATS[found].about}). Leave them out, or pass another format=."
+        )
+    return found
+
+
+def _check_shape(path: Path, format: str) -> None:
+    """Refuse a folder where the format is of files, and the other way round."""
+    if path.is_dir() != (format == "directory"):
+        raise DataError(
+            f"'{path}' is a {'folder' if path.is_dir() else 'file'}, which cannot be read as "
+            f"{format} ({FORMATS[format].about})."
+        )
+
+
+def _format_like(path: Path, settings: ReadSettings) -> str:
+    """Find the format of new data: by the path where that fits the training data's kind."""
+    if settings.format == "auto":
+        return _format_for(path, settings)
+    found = resolve_format(path)
+    wanted = _kind(settings.format, settings)
+    if found is not None and _kind(found, settings) == wanted:
+        return found
+    # An ending that is unknown, or as vague as .txt, does not contradict the saved format.
+    if found in (None, "txt") and settings.format != "directory":
+        return settings.format
+    if found is None:
+        return _format_for(path, replace(settings, format="auto"))  # words the refusal
+    raise DataError(
+        f"'{path}' is read as {found} ({FORMATS[found].about}), but the model's data were "
+        f"{wanted} ({settings.format}). Give data of the same kind, or read this file with "
+        "read_counts and align it with .align(vocabulary)."
+    )
+
+
+def _kind(format: str, settings: ReadSettings) -> str:
+    holds = FORMATS[format].holds
+    if holds == "matrix":
+        return "a matrix"
+    if settings.is_long_table:
+        return "a long table" if holds == "table" else "texts"
+    return "texts"
+
+
+def _read(path: Path, settings: ReadSettings) -> CountMatrix:
+    """Read every feature and check the counts; the result has its settings."""
+    counts = READERS[settings.format](path, settings)
+    if counts.settings is None:
+        counts = replace(counts, settings=settings)
+    if settings.counts == "strict":
+        CountMatrix.from_any(counts, counts="strict")
+    return counts
+
+
+def _limited(counts: CountMatrix, path: Path) -> CountMatrix:
+    settings = counts.settings
+    assert settings is not None
+    if FORMATS[settings.format].holds != "matrix":
+        return limit_features(counts, settings)
+    if has_limits(settings):
+        raise DataError(
+            "min_df, max_df and max_features apply to texts and long tables, but "
+            f"'{path}' is a matrix ({settings.format}), whose columns keep their places. Use "
+            "CountMatrix.select_features to remove columns."
+        )
+    return counts
+
+
+def _widened(counts: CountMatrix, vocabulary: Vocabulary) -> CountMatrix:
+    """Pad what was read from a format that does not say how many columns there are."""
+    declares_width = counts.settings is None or counts.settings.format not in ("svmlight", "bow")
+    return counts if declares_width else widen(counts, len(vocabulary))

@@ -1,0 +1,195 @@
+"""How counts were read from a file, so that new data can be read in the same way."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from longtail.data.formats import FORMATS
+from longtail.data.vocabulary import suggest_from
+from longtail.errors import DataError
+
+__all__ = ["ReadSettings"]
+
+_DEFAULT_TOKEN = r"(?u)\b\w\w+\b"
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """Every choice that turns a file into counts; JSON-safe, kept with a fitted model.
+
+    Raises
+    ------
+    DataError
+        If a field is of the wrong type or out of range; the message lists all such fields.
+    """
+
+    format: str = "auto"
+    """Name of the reader, one of `longtail.data.formats.FORMATS`; ``"auto"`` picks it by the
+    file's extension and the columns named below."""
+    text_column: str | None = None
+    """Column that holds the documents, in a table of texts. None: the one column called text,
+    body, content, document or summary."""
+    id_column: str | None = None
+    """Column that holds the row identifiers, in a table of texts. None: a column called id,
+    doc_id or row_id, if its values are unique; else the rows are numbered."""
+    row_column: str | None = None
+    """Column that says which row an entry belongs to, in a long table (user, document …)."""
+    feature_column: str | None = None
+    """Column that says which feature an entry counts, in a long table (item, word, code …).
+    Its cells may be lists: then every element counts once, and without `row_column` every line
+    of the table is a row."""
+    value_column: str | None = None
+    """Column that holds the count of an entry, in a long table. None: each entry counts 1."""
+    lowercase: bool = True
+    """Whether texts are lowercased before they are cut into tokens."""
+    stop_words: str | tuple[str, ...] | None = None
+    """Words to leave out of texts: None, ``"english"`` (scikit-learn's list), or a tuple."""
+    ngram_range: tuple[int, int] = (1, 1)
+    """Shortest and longest n-gram of tokens that becomes a feature of a text."""
+    token_pattern: str = _DEFAULT_TOKEN
+    """Regular expression of a token, with at most one group. Default: two or more word
+    characters."""
+    min_df: int | float = 1
+    """Fewest rows (int) or smallest share of rows (float) that must hold a feature."""
+    max_df: int | float = 1.0
+    """Most rows (int) or largest share of rows (float) that may hold a feature."""
+    max_features: int | None = None
+    """Keep only this many features, those with the largest total count. None: all."""
+    index_base: int | None = None
+    """Number of the first column in svmlight files, 0 or 1. None: 0 if the file has a column 0,
+    else 1; what was found is kept, so that later files are read alike."""
+    encoding: str = "utf-8"
+    """Character encoding of text files, CSV files included."""
+    counts: str = "fractional"
+    """``"strict"`` refuses fractional counts; ``"fractional"`` takes them."""
+
+    def __post_init__(self) -> None:
+        """Normalise lists from JSON to tuples and check every field."""
+        if isinstance(self.stop_words, list):
+            object.__setattr__(self, "stop_words", tuple(self.stop_words))
+        if isinstance(self.ngram_range, list):
+            object.__setattr__(self, "ngram_range", tuple(self.ngram_range))
+        faults = [fault for fault in _faults(self) if fault]
+        if faults:
+            raise DataError("Cannot read with these settings: " + "; ".join(faults) + ".")
+
+    @property
+    def is_long_table(self) -> bool:
+        """Whether the settings name the columns of a long table."""
+        return self.row_column is not None or self.feature_column is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary of JSON types."""
+        result = asdict(self)
+        result["ngram_range"] = list(self.ngram_range)
+        if isinstance(self.stop_words, tuple):
+            result["stop_words"] = list(self.stop_words)
+        return result
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReadSettings:
+        """Make settings from `to_dict`'s result.
+
+        Raises
+        ------
+        DataError
+            If a key is unknown (the message lists the valid ones) or a value is out of range.
+        """
+        check_field_names(values)
+        return cls(**values)
+
+
+def check_field_names(names: Mapping[str, Any]) -> None:
+    """Raise a DataError if `names` has a key that is no field of `ReadSettings`."""
+    valid = [field.name for field in fields(ReadSettings)]
+    for name in names:
+        if name not in valid:
+            close = suggest_from(str(name), valid, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise DataError(
+                f"Unknown reading setting {name!r}.{hint} Valid settings: {', '.join(valid)}."
+            )
+
+
+def _faults(settings: ReadSettings) -> list[str]:
+    """Return what is wrong with each field, in words ('' where nothing is)."""
+    columns = ("text_column", "id_column", "row_column", "feature_column", "value_column")
+    found = [_optional_name(name, getattr(settings, name)) for name in columns]
+    known = ("auto", *FORMATS)
+    found.append(
+        ""
+        if settings.format in known
+        else f"format must be one of {', '.join(known)}, but is {settings.format!r}"
+    )
+    if settings.text_column is not None and settings.is_long_table:
+        found.append("text_column and row_column/feature_column exclude each other")
+    if settings.feature_column is None and (settings.row_column or settings.value_column):
+        found.append("a long table needs feature_column")
+    if not isinstance(settings.lowercase, bool):
+        found.append(f"lowercase must be True or False, but is {settings.lowercase!r}")
+    found += [_stop_word_fault(settings.stop_words), _ngram_fault(settings.ngram_range)]
+    found += [_token_fault(settings.token_pattern)]
+    found += [_limit_fault(name, getattr(settings, name)) for name in ("min_df", "max_df")]
+    if settings.max_features is not None and not _is_count(settings.max_features):
+        found.append(f"max_features must be 1 or more, or None, but is {settings.max_features!r}")
+    if settings.index_base not in (None, 0, 1):
+        found.append(f"index_base must be 0, 1 or None, but is {settings.index_base!r}")
+    if settings.counts not in ("fractional", "strict"):
+        found.append(f"counts must be 'fractional' or 'strict', but is {settings.counts!r}")
+    found.append(_encoding_fault(settings.encoding))
+    return found
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _optional_name(field: str, value: object) -> str:
+    if value is None or (isinstance(value, str) and value):
+        return ""
+    return f"{field} must be a column name or None, but is {value!r}"
+
+
+def _stop_word_fault(value: object) -> str:
+    if value is None or value == "english":
+        return ""
+    if isinstance(value, tuple) and all(isinstance(word, str) for word in value):
+        return ""
+    return f"stop_words must be None, 'english' or a list of words, but is {value!r}"
+
+
+def _ngram_fault(value: object) -> str:
+    is_pair = isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value))
+    if is_pair and value[0] <= value[1]:  # type: ignore[index]
+        return ""
+    return f"ngram_range must be two whole numbers 1 ≤ shortest ≤ longest, but is {value!r}"
+
+
+def _token_fault(value: object) -> str:
+    if not isinstance(value, str):
+        return f"token_pattern must be a regular expression, but is {value!r}"
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        return f"token_pattern {value!r} is not a regular expression ({error})"
+    return f"token_pattern {value!r} has {groups} groups instead of at most 1" * (groups > 1)
+
+
+def _limit_fault(field: str, value: object) -> str:
+    if _is_count(value) or (isinstance(value, float) and 0.0 <= value <= 1.0):
+        return ""
+    return (
+        f"{field} must be a number of rows ≥ 1 (int) or a share in [0, 1] (float), but is {value!r}"
+    )
+
+
+def _encoding_fault(value: object) -> str:
+    try:
+        codecs.lookup(value)  # type: ignore[arg-type]
+    except (LookupError, TypeError, ValueError):
+        return f"encoding must be one that Python knows, such as 'utf-8', but is {value!r}"
+    return ""

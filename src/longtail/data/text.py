@@ -1,0 +1,207 @@
+"""Raw texts → counts. scikit-learn's CountVectorizer does the work."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from longtail.data.counts import CountMatrix
+from longtail.data.files import decode, numbered_lines, read_text
+from longtail.data.settings import ReadSettings
+from longtail.data.tables import TableFile, open_table, tidy_ids
+from longtail.data.vocabulary import Vocabulary
+from longtail.errors import DataError, DataWarning
+
+__all__ = ["Documents", "count_documents", "read_directory", "read_lines", "read_text_table"]
+
+TEXT_COLUMNS = ("text", "body", "content", "document", "summary")
+ID_COLUMNS = ("id", "doc_id", "row_id")
+_SLICE = 10_000
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Texts to count, which can be gone through once.
+
+    Parameters
+    ----------
+    texts
+        The documents.
+    row_ids
+        Their identifiers, or None for 0, 1, ….
+    source
+        Where they come from, for messages.
+    """
+
+    texts: Iterable[str]
+    row_ids: pl.Series | list[str] | None
+    source: str
+
+
+def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix:
+    """Count the tokens of every document.
+
+    Parameters
+    ----------
+    documents
+        The texts.
+    settings
+        The fields on lowercase, stop words, n-grams and tokens apply; the limits min_df,
+        max_df and max_features do not.
+
+    Returns
+    -------
+    CountMatrix
+        One row a document in the order given; features sorted by name.
+
+    Raises
+    ------
+    DataError
+        If no document holds a token.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer  # a second, only when needed
+
+    vectorizer = CountVectorizer(
+        lowercase=settings.lowercase,
+        stop_words=list(settings.stop_words)
+        if isinstance(settings.stop_words, tuple)
+        else settings.stop_words,
+        ngram_range=settings.ngram_range,
+        token_pattern=settings.token_pattern,
+    )
+    try:
+        csr = vectorizer.fit_transform(documents.texts)
+    except ValueError as error:
+        if isinstance(error, DataError) or "empty vocabulary" not in str(error):
+            raise
+        raise DataError(
+            f"No document of {documents.source} holds a token: all texts are empty, or consist "
+            f"of stop words and of what token_pattern {settings.token_pattern!r} does not match."
+        ) from error
+    vocabulary = Vocabulary(vectorizer.get_feature_names_out())
+    return CountMatrix.from_any(csr, row_ids=documents.row_ids, vocabulary=vocabulary)
+
+
+def read_directory(path: Path, settings: ReadSettings) -> CountMatrix:
+    """Count a folder of text files: each file a document, called by its relative path.
+
+    Subfolders are read too; files and folders whose name starts with a dot are not.
+    """
+    files = sorted(
+        (file.relative_to(path).as_posix(), file)
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    if not files:
+        raise DataError(
+            f"The folder '{path}' holds no files; expected text files, one document each."
+        )
+    texts = (_read_document(file, settings.encoding) for _, file in files)
+    return count_documents(Documents(texts, [name for name, _ in files], f"'{path}'"), settings)
+
+
+def _read_document(path: Path, encoding: str) -> str:
+    try:
+        content = path.read_bytes()  # an empty file is an empty document
+    except OSError as error:
+        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    return decode(content, encoding, path)
+
+
+def read_lines(path: Path, settings: ReadSettings) -> CountMatrix:
+    """Count a text file with one document a line; a blank line is an empty document."""
+    texts = (line for _, line in numbered_lines(read_text(path, settings.encoding)))
+    return count_documents(Documents(texts, None, f"'{path}'"), settings)
+
+
+def read_text_table(path: Path, settings: ReadSettings) -> CountMatrix:
+    """Count the text column of a table.
+
+    The column that was used is in the result's settings. Missing cells count as empty
+    documents, with a `DataWarning` that says how many.
+    """
+    table = open_table(path, settings.format, settings.encoding)
+    text_column = _text_column(table, settings)
+    id_column = _id_column(table, settings)
+    wanted = [text_column] if id_column in (None, text_column) else [text_column, id_column or ""]
+    frame = table.load(wanted)
+    texts = _checked_texts(frame[text_column], table)
+    row_ids = _ids(frame, id_column, required=settings.id_column is not None, path=path)
+    documents = Documents(_iterate(texts), row_ids, f"column {text_column!r} of '{path}'")
+    counts = count_documents(documents, settings)
+    return replace(counts, settings=replace(settings, text_column=text_column))
+
+
+def _iterate(texts: pl.Series) -> Iterator[str]:
+    # By slices: all texts as Python strings at once would double the memory.
+    for start in range(0, len(texts), _SLICE):
+        yield from texts.slice(start, _SLICE).to_list()
+
+
+def _text_column(table: TableFile, settings: ReadSettings) -> str:
+    if settings.text_column is not None:
+        return table.require(settings.text_column, "text_column")
+    usual = [name for name in TEXT_COLUMNS if name in table.columns]
+    if len(usual) == 1:
+        return usual[0]
+    found = f"several of them ({', '.join(usual)})" if usual else "none"
+    raise DataError(
+        f"Which column of '{table.path}' holds the texts? Looked for one called "
+        f"{', '.join(TEXT_COLUMNS)} and found {found}. Pass text_column=, or, for a long table "
+        "of (row, feature, count) entries, row_column= and feature_column=. "
+        f"Its columns: {', '.join(map(repr, table.columns))}."
+    )
+
+
+def _id_column(table: TableFile, settings: ReadSettings) -> str | None:
+    if settings.id_column is not None:
+        return table.require(settings.id_column, "id_column")
+    return next((name for name in ID_COLUMNS if name in table.columns), None)
+
+
+def _ids(
+    frame: pl.DataFrame, column: str | None, *, required: bool, path: Path
+) -> pl.Series | None:
+    """Return the id column; one that was only guessed must serve, or it is left out."""
+    if column is None:
+        return None
+    ids = tidy_ids(frame[column])
+    usable = ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum)
+    if not required:
+        return ids if usable and not ids.null_count() and ids.n_unique() == len(ids) else None
+    if not usable:
+        raise DataError(
+            f"Column {column!r} of '{path}' cannot identify rows: it is of type {ids.dtype}; "
+            "expected strings or whole numbers."
+        )
+    return ids
+
+
+def _checked_texts(texts: pl.Series, table: TableFile) -> pl.Series:
+    if len(texts) == 0:
+        raise DataError(f"'{table.path}' has a header but no rows; expected at least one.")
+    if isinstance(texts.dtype, pl.List):
+        raise DataError(
+            f"Column {texts.name!r} of '{table.path}' holds lists, not texts. To count their "
+            f"elements pass feature_column={texts.name!r} instead of text_column."
+        )
+    if texts.dtype == pl.Null:
+        raise DataError(f"Column {texts.name!r} of '{table.path}' has no text in any row.")
+    if texts.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        raise DataError(
+            f"Column {texts.name!r} of '{table.path}' is of type {texts.dtype}; expected texts."
+        )
+    missing = texts.null_count()
+    if missing:
+        first = int(texts.is_null().arg_max() or 0)
+        warnings.warn(
+            f"{missing:,} of {len(texts):,} texts in column {texts.name!r} of '{table.path}' are "
+            f"missing (the first at {table.place(first)}) and are read as empty documents.",
+            DataWarning,
+            stacklevel=2,
+        )
+    return texts.cast(pl.String).fill_null("")

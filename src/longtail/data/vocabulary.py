@@ -1,0 +1,287 @@
+"""The frozen two-way map between feature names and column numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from longtail.errors import DataError
+
+__all__ = ["Vocabulary", "suggest_from"]
+
+_SHOWN = 5
+# Above this many names, spelling suggestions look only at names with the same first letter.
+_SUGGEST_ALL_BELOW = 20_000
+
+
+def suggest_from(name: str, candidates: Iterable[str], n: int = 5) -> list[str]:
+    """Return at most `n` candidates spelled like `name`, closest first.
+
+    Parameters
+    ----------
+    name
+        What was asked for.
+    candidates
+        What there is.
+    n
+        How many to return at most.
+    """
+    if n <= 0:
+        return []
+    folded = name.casefold()
+    slack = max(2, len(name) // 3)
+    near = [c for c in candidates if abs(len(c) - len(name)) <= slack]
+    if len(near) > _SUGGEST_ALL_BELOW:
+        near = [c for c in near if c[:1].casefold() == folded[:1]]
+    # Case is the commonest slip, so it must not count as a difference.
+    spelled: dict[str, list[str]] = {}
+    for candidate in near:
+        spelled.setdefault(candidate.casefold(), []).append(candidate)
+    close = difflib.get_close_matches(folded, spelled, n=n, cutoff=0.6)
+    return [candidate for key in close for candidate in spelled[key]][:n]
+
+
+class Vocabulary:
+    """An immutable list of distinct feature names; column ``i`` is called ``names[i]``.
+
+    Two vocabularies are equal when they hold the same names in the same order (and are both
+    named, or both positional), so they can serve as dictionary keys.
+
+    Parameters
+    ----------
+    names
+        The feature names in column order. Every name must be a `str` and occur once.
+
+    Raises
+    ------
+    DataError
+        If a name is not a string or occurs twice; the message says which and where.
+
+    Examples
+    --------
+    >>> words = Vocabulary(["kernel", "tree"])
+    >>> words.index("tree")
+    1
+    >>> words.codes(["tree", "leaf"]).tolist()
+    [1, -1]
+    """
+
+    __slots__ = ("_hash", "_lookup", "_named", "_names")
+
+    _names: tuple[str, ...]
+    _named: bool
+    _lookup: dict[str, int] | None
+    _hash: int | None
+
+    def __init__(self, names: Iterable[str]) -> None:
+        if isinstance(names, str):
+            raise DataError(
+                f"A vocabulary needs a list of feature names, but got the single string "
+                f"{names!r}; wrap it in a list, or use Vocabulary.from_file(path) for a file."
+            )
+        listed = tuple(names)
+        for position, name in enumerate(listed):
+            if not isinstance(name, str):
+                raise DataError(
+                    f"Feature names must be strings, but name {position} is {name!r} "
+                    f"({type(name).__name__}); convert the names with str() first."
+                )
+        # numpy.str_ is a str, but keeps its array's memory alive and prints differently.
+        listed = tuple(name if type(name) is str else str(name) for name in listed)
+        lookup = {name: position for position, name in enumerate(listed)}
+        if len(lookup) != len(listed):
+            raise DataError(_duplicate_message(listed))
+        self._fill(listed, lookup, named=True)
+
+    def _fill(self, names: tuple[str, ...], lookup: dict[str, int] | None, *, named: bool) -> None:
+        # Attribute assignment is blocked below, so the one place that fills goes around it.
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_lookup", lookup)
+        object.__setattr__(self, "_named", named)
+        object.__setattr__(self, "_hash", None)
+
+    @classmethod
+    def positional(cls, n: int) -> Vocabulary:
+        """Return the vocabulary of `n` columns without names, called ``"0"``, ``"1"``, ….
+
+        Data under such a vocabulary are aligned by column position, never by name.
+        """
+        if n < 0:
+            raise DataError(f"The number of columns must be 0 or more, but got {n}.")
+        vocabulary = cls.__new__(cls)
+        vocabulary._fill(tuple(map(str, range(n))), None, named=False)
+        return vocabulary
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Vocabulary:
+        """Read a vocabulary from a UTF-8 text file with one feature a line.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, is not UTF-8, is empty, or has a blank or repeated
+            line (the message gives the line number).
+        """
+        path = Path(path)
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"Cannot read the vocabulary file '{path}': {error.strerror or error}. "
+                "Expected a text file with one feature a line."
+            ) from error
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            number = raw.count(b"\n", 0, error.start) + 1
+            raise DataError(
+                f"The vocabulary file '{path}' is not UTF-8: line {number} (byte {error.start}) "
+                "cannot be decoded. Save the file as UTF-8."
+            ) from error
+        # Not str.splitlines(): a name may hold the rarer separators that it also splits on.
+        lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        if lines == [""]:
+            raise DataError(f"The vocabulary file '{path}' is empty; expected one feature a line.")
+        first_seen: dict[str, int] = {}
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                raise DataError(
+                    f"Line {number} of the vocabulary file '{path}' is blank; line i names "
+                    "column i, so every line must hold a feature. Remove the blank line."
+                )
+            if line in first_seen:
+                raise DataError(
+                    f"Line {number} of the vocabulary file '{path}' repeats {line!r} from line "
+                    f"{first_seen[line]}; every feature must occur once. Remove one of them."
+                )
+            first_seen[line] = number
+        return cls(lines)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names in column order."""
+        return self._names
+
+    @property
+    def named(self) -> bool:
+        """Whether the columns have names of their own (False: `positional`)."""
+        return self._named
+
+    @property
+    def _index_of(self) -> dict[str, int]:
+        if self._lookup is None:
+            object.__setattr__(self, "_lookup", {name: i for i, name in enumerate(self._names)})
+        assert self._lookup is not None
+        return self._lookup
+
+    def index(self, name: str) -> int:
+        """Return the column number of `name`.
+
+        Raises
+        ------
+        DataError
+            If there is no such feature; the message suggests similar spellings.
+        """
+        found = self._index_of.get(name)
+        if found is None:
+            raise DataError(self._unknown_message(name))
+        return found
+
+    def codes(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the column number of each of `names`, and -1 where it is unknown.
+
+        Parameters
+        ----------
+        names
+            Any sequence of strings, of length n.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+        """
+        get = self._index_of.get
+        return np.fromiter((get(name, -1) for name in names), dtype=np.int64, count=len(names))
+
+    def suggest(self, name: str, n: int = 5) -> list[str]:
+        """Return at most `n` feature names spelled like `name`, closest first."""
+        return suggest_from(name, self._names, n)
+
+    def _unknown_message(self, name: object) -> str:
+        size = f"the vocabulary of {len(self):,} features"
+        if not self._named:
+            return (
+                f"Unknown feature {name!r}: the columns have no names; use a column number "
+                f"between 0 and {len(self) - 1}, written as a string."
+            )
+        similar = self.suggest(name) if isinstance(name, str) else []
+        if similar:
+            return f"Unknown feature {name!r} in {size}. Did you mean {_quote(similar)}?"
+        return f"Unknown feature {name!r} in {size}, and nothing is spelled like it."
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __getitem__(self, position: int) -> str:
+        return self._names[position]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index_of
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        if self is other:
+            return True
+        return self._named == other._named and self._names == other._names
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            object.__setattr__(self, "_hash", hash((self._named, self._names)))
+        assert self._hash is not None
+        return self._hash
+
+    def __repr__(self) -> str:
+        if not self._named:
+            return f"Vocabulary.positional({len(self)})"
+        shown = ", ".join(map(repr, self._names[:_SHOWN]))
+        return f"Vocabulary([{shown}{', …' if len(self) > _SHOWN else ''}], {len(self):,} features)"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"A Vocabulary cannot be changed (tried to set {name!r}).")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"A Vocabulary cannot be changed (tried to delete {name!r}).")
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        # Copies are rebuilt from content: hashes of strings differ between processes.
+        if self._named:
+            return Vocabulary, (self._names,)
+        return Vocabulary.positional, (len(self),)
+
+
+def _quote(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _duplicate_message(names: Sequence[str]) -> str:
+    first_seen: dict[str, int] = {}
+    repeats: list[str] = []
+    for position, name in enumerate(names):
+        if name in first_seen:
+            repeats.append(f"{name!r} at positions {first_seen[name]} and {position}")
+        else:
+            first_seen[name] = position
+    shown = "; ".join(repeats[:_SHOWN])
+    more = f" (and {len(repeats) - _SHOWN:,} more)" if len(repeats) > _SHOWN else ""
+    return (
+        f"Feature names must be unique, but some are duplicate: {shown}{more}. "
+        "Rename them, or sum the columns that mean the same."
+    )

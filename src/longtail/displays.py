@@ -1,0 +1,205 @@
+"""Figures: each has `.frame()`, its table, and `.plot()`, an Altair chart.
+
+`save_plot` writes a chart to PNG, SVG, HTML or JSON without a browser or a network. Altair comes
+with the extra ``longtail[plot]``; the tables need nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from longtail.errors import MissingExtraError, ParameterError
+
+__all__ = ["EvaluationDisplay", "HistoryDisplay", "save_plot"]
+
+_PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d"]
+_FORMATS = ("png", "svg", "html", "json")
+
+
+def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
+    """Write a chart to a file, its kind chosen by the extension.
+
+    Parameters
+    ----------
+    scale
+        Pixels per unit, for PNG.
+
+    Raises
+    ------
+    ParameterError
+        If the extension is none of png, svg, html, json.
+    """
+    path = Path(path)
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in _FORMATS:
+        raise ParameterError(
+            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got {path.name!r}."
+        )
+    if kind == "png":
+        chart.save(path, scale_factor=scale)
+    elif kind == "html":
+        chart.save(path, inline=True)
+    else:
+        chart.save(path)
+    return path
+
+
+class HistoryDisplay:
+    """Training over epochs: held-out bounds, KL weight, and latent dimensions in use.
+
+    Parameters
+    ----------
+    runs
+        A table of epochs for each named run; one unnamed run is usual.
+    """
+
+    def __init__(self, runs: Mapping[str, pl.DataFrame]) -> None:
+        self._runs = dict(runs)
+
+    def frame(self) -> pl.DataFrame:
+        """One line an epoch and run."""
+        tables = [t.with_columns(run=pl.lit(name)) for name, t in self._runs.items()]
+        return pl.concat(tables, how="diagonal_relaxed")
+
+    def plot(self) -> Any:
+        """Three panels that share the epoch axis."""
+        alt = _altair()
+        table = self.frame()
+        many = len(self._runs) > 1
+        color = (
+            alt.Color("run:N", title=None, scale=alt.Scale(range=_PALETTE))
+            if many
+            else alt.Undefined
+        )
+        base = alt.Chart(_values(alt, table)).encode(
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1))
+        )
+
+        def panel(columns: dict[str, str], title: str, height: int, log: bool = False) -> Any:
+            present = {c: n for c, n in columns.items() if table[c].null_count() < table.height}
+            names = list(present.values())
+            dashes = alt.StrokeDash(
+                "series:N", title=None, sort=names, legend=None if len(names) < 2 else alt.Legend()
+            )
+            label = " : ".join(f"datum.series == '{c}' ? '{n}'" for c, n in present.items())
+            shown = (
+                base.transform_fold(list(present), as_=["series", "value"])
+                .transform_filter("isValid(datum.value)")
+                .transform_calculate(series=f"{label} : ''")
+            )
+            scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
+            y = alt.Y("value:Q", title=title, scale=scale)
+            tooltip = ["epoch:Q", "series:N", alt.Tooltip("value:Q", format=",.2f")]
+            return (
+                shown.mark_line(point=alt.OverlayMarkDef(size=12))
+                .encode(y=y, color=color, strokeDash=dashes, tooltip=tooltip)
+                .properties(width=560, height=height)
+            )
+
+        bounds = panel(
+            {
+                "valid_per_doc_amortized": "ELBO at ψ(x)",
+                "valid_per_doc_refined": "ELBO at ψ*",
+            }
+            if table["valid_per_doc_refined"].null_count() < table.height
+            else {"train_nats_per_row": "training ELBO, nats a row"},
+            "validation perplexity, per document"
+            if table["valid_per_doc_refined"].null_count() < table.height
+            else "nats a row",
+            260,
+            log=table["valid_per_doc_refined"].null_count() < table.height,
+        )
+        weight = panel({"kl_weight": "KL weight"}, "KL weight", 70)
+        active = panel({"active_kl": "dimensions"}, "latent dimensions in use", 110)
+        chart = alt.vconcat(bounds, active, weight).resolve_scale(color="shared")
+        return _styled(chart, "Training")
+
+
+class EvaluationDisplay:
+    """The ladder of held-out figures against the unigram floor, with error bars.
+
+    Parameters
+    ----------
+    rungs
+        One mapping a figure: figure, estimator, per_doc, per_word, nats_per_row, se, mc_se,
+        samples, steps, and optionally model.
+    """
+
+    def __init__(self, rungs: Sequence[Mapping[str, Any]]) -> None:
+        self._rungs = [dict(r) for r in rungs]
+
+    def frame(self) -> pl.DataFrame:
+        """One line a figure."""
+        return pl.DataFrame(self._rungs, infer_schema_length=None)
+
+    def plot(self) -> Any:
+        """Mean log-likelihood of a row on each rung, ± 2 standard errors over rows.
+
+        Completion is left out of the picture: it scores other tokens.
+        """
+        alt = _altair()
+        table = self.frame().filter(pl.col("figure") != "completion")
+        table = table.with_columns(
+            low=pl.col("nats_per_row") - 2 * pl.col("se").fill_nan(0),
+            high=pl.col("nats_per_row") + 2 * pl.col("se").fill_nan(0),
+        )
+        order = table["estimator"].unique(maintain_order=True).to_list()
+        many = "model" in table.columns
+        extra: dict[str, Any] = {"yOffset": "model:N"} if many else {}
+        color = (
+            alt.Color("model:N", title=None, scale=alt.Scale(range=_PALETTE))
+            if many
+            else alt.value(_PALETTE[0])
+        )
+        base = alt.Chart(_values(alt, table)).encode(
+            y=alt.Y("estimator:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)),
+            color=color,
+            **extra,
+        )
+        x = alt.X("nats_per_row:Q", title="nats a row (higher is better)")
+        points = base.mark_point(filled=True, size=70).encode(
+            x=x.scale(zero=False),
+            tooltip=["estimator", "per_doc", "per_word", "nats_per_row", "se", "samples", "steps"],
+        )
+        bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=""), x2="high:Q")
+        labels = base.mark_text(dy=-11, fontSize=11).encode(
+            x="nats_per_row:Q", text=alt.Text("per_doc:Q", format=",.0f")
+        )
+        chart = (bars + points + labels).properties(width=520, height={"step": 34 if many else 42})
+        return _styled(
+            chart,
+            "Held-out bounds",
+            "bars: ± 2 standard errors over rows; labels: perplexity per document",
+        )
+
+
+def _altair() -> Any:
+    try:
+        import altair
+        import vl_convert  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "Plots need Altair and vl-convert, which the extra brings: pip install longtail[plot]. "
+            "The table behind the figure, .frame(), needs neither."
+        ) from error
+    return altair
+
+
+def _values(alt: Any, table: pl.DataFrame) -> Any:
+    """Inline data: plain JSON values, so that no data-frame bridge is needed."""
+    return alt.Data(values=table.to_dicts())
+
+
+def _styled(chart: Any, title: str, subtitle: str | None = None) -> Any:
+    params: dict[str, Any] = {"text": title, "anchor": "start", "fontSize": 15}
+    if subtitle:
+        params |= {"subtitle": subtitle, "subtitleColor": "#666"}
+    return (
+        chart.properties(title=params)
+        .configure_view(strokeOpacity=0)
+        .configure_axis(gridOpacity=0.4, titleFontWeight="normal")
+    )

@@ -1,0 +1,6 @@
+"""The estimator: scikit-learn's contract over model, inference, training and evaluation."""
+
+from longtail.estimator.nfa import NonlinearFactorAnalysis, Posterior
+from longtail.estimator.saved import load
+
+__all__ = ["NonlinearFactorAnalysis", "Posterior", "load"]

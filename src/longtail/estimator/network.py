@@ -1,0 +1,84 @@
+"""From parameters to an unfitted network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array
+
+from longtail.errors import ParameterError
+from longtail.inference import Encoder, HybridModel
+from longtail.model import Decoder, GenerativeModel, StandardNormal, get_likelihood
+
+__all__ = ["build_network", "resolve_device", "typical_norm", "unigram_frequencies"]
+
+# Pseudo-count of every feature, so that one never seen in training has a probability.
+_SMOOTHING = 0.5
+
+
+def build_network(
+    parameters: Mapping[str, Any],
+    unigram: npt.NDArray[np.float64],
+    *,
+    input_scale: float,
+    seed: int,
+) -> HybridModel:
+    """Make the network that the parameters describe, its weights drawn under the seed."""
+    n_features, k = len(unigram), int(parameters["n_components"])
+    generator = torch.Generator().manual_seed(seed)
+    decoder = Decoder(
+        k,
+        n_features,
+        n_layers=int(parameters["decoder_layers"]),
+        n_hidden=int(parameters["n_hidden"]),
+        skip=bool(parameters["skip"]),
+        log_unigram=torch.from_numpy(np.log(unigram).astype(np.float32)),
+        generator=generator,
+    )
+    encoder = Encoder(
+        n_features,
+        k,
+        n_layers=int(parameters["encoder_layers"]),
+        n_hidden=int(parameters["n_hidden"]),
+        input_scale=input_scale,
+        generator=generator,
+    )
+    likelihood = get_likelihood(parameters["likelihood"])
+    return HybridModel(GenerativeModel(StandardNormal(), decoder, likelihood), encoder)
+
+
+def unigram_frequencies(csr: csr_array) -> npt.NDArray[np.float64]:
+    """Training-set frequencies of the features, (V,), smoothed by half a count each."""
+    totals = np.bincount(csr.indices, weights=csr.data.astype(np.float64), minlength=csr.shape[1])
+    smoothed: npt.NDArray[np.float64] = (totals + _SMOOTHING) / (totals + _SMOOTHING).sum()
+    return smoothed
+
+
+def typical_norm(features: csr_array) -> float:
+    """Root mean square of the rows' Euclidean norms."""
+    return float(np.sqrt(np.square(features.data, dtype=np.float64).sum() / features.shape[0]))
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; "auto" takes a GPU when there is one.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ParameterError(
+            f"device {name!r} is not available here ({str(error).splitlines()[0]}). "
+            "Use 'auto' or 'cpu'."
+        ) from error
+    return device

@@ -1,0 +1,600 @@
+"""`NonlinearFactorAnalysis`: the model as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+
+from longtail.archive import write_archive
+from longtail.data import CountMatrix, Vocabulary
+from longtail.data.counts import CountsPolicy, Unseen
+from longtail.data.settings import ReadSettings
+from longtail.errors import DataError, DataWarning, NotFittedError, ParameterError
+from longtail.estimator.network import (
+    build_network,
+    resolve_device,
+    typical_norm,
+    unigram_frequencies,
+)
+from longtail.estimator.parameters import check_parameters, refine_schedule
+from longtail.estimator.prepare import TrainingRows, prepare
+from longtail.estimator.saved import to_archive
+from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
+from longtail.evaluation.evaluate import make_batches
+from longtail.features import FeatureKind, FeatureTransform
+from longtail.inference import HybridModel, RefineSettings, Rows
+from longtail.training import Callback, FitResult, History, TrainingConfig
+from longtail.training import fit as run_training
+from longtail.training.checkpoint import CheckpointStore
+from longtail.training.progress import ProgressBar
+
+__all__ = ["NonlinearFactorAnalysis", "Posterior"]
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """q(z) = N(mean, diag scale²) of each row.
+
+    Attributes
+    ----------
+    mean, scale
+        (n, K) float32.
+    """
+
+    mean: Array
+    scale: Array
+
+
+class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A deep generative model of sparse counts, fitted by hybrid variational inference.
+
+    z ~ N(0, I_K); a decoder network turns z into the probabilities of V features; counts are
+    multinomial. An inference network (encoder) guesses each row's posterior from its TF-IDF, and
+    local optimisation refines the guess, in training and at test time (Krishnan, Liang and
+    Hoffman 2018, arXiv 1710.06085).
+
+    Parameters
+    ----------
+    n_components : int
+        K, latent dimensions.
+    likelihood : {"multinomial"}
+        p(x | z).
+    features : {"tfidf", "l1", "log1p", "binary"}
+        What the encoder sees of a row. The likelihood always scores the raw counts.
+    n_hidden : int
+        H, width of every hidden layer.
+    encoder_layers, decoder_layers : int
+        Hidden ReLU layers; a decoder with 0 is the log-linear model.
+    skip : bool
+        Add a linear path from z to the logits.
+    epochs : int
+        Passes over the training rows, at most.
+    batch_size : int
+        B, rows an update, and rows at a time when scoring.
+    learning_rate : float
+        Peak step size of Adam.
+    lr_schedule : {"cosine", "constant"}
+        "cosine" falls to 0 at the last epoch.
+    weight_decay : float
+        Decoupled decay of the weight matrices.
+    feature_dropout : float
+        Share of a row's features hidden from the encoder at each update.
+    kl_anneal : float
+        Share of training over which the weight of the KL rises from 0 to 1; 0 for none.
+    refine_steps : int or pairs (first epoch, steps)
+        M, local optimisation steps a batch in training. 0 is a plain variational auto-encoder;
+        ``[(0, 0), (20, 10)]`` starts plain and refines from epoch 20 on.
+    refine_learning_rate : float
+        Step size of the local optimiser in training.
+    eval_refine_steps : int
+        M when transforming and scoring.
+    eval_samples : int
+        S, draws for every expectation when scoring.
+    validation_fraction : float
+        Share of the rows (at most 2,000) held out from training to choose the best epoch and to
+        stop early; exact duplicates stay on one side. 0, or fewer than 10 rows, means none.
+    patience : int or None
+        Epochs without a better validation bound before stopping, counted from the end of
+        annealing; None runs all epochs.
+    counts : {"fractional", "strict"}
+        Whether weights that are not whole numbers are accepted, with a notice.
+    device : str
+        "auto" takes a GPU if there is one.
+    random_state : int, RandomState or None
+        Same data, parameters, seed and thread count: the same model, bitwise, on a CPU.
+    verbose : int
+        1 shows progress on standard error.
+
+    Attributes
+    ----------
+    network_ : HybridModel
+        Decoder and encoder.
+    vocabulary_ : Vocabulary
+        Names of the features.
+    transform_ : FeatureTransform
+        Fitted on the training rows.
+    unigram_ : ndarray of shape (V,)
+        Training-set frequencies, the floor of every evaluation.
+    history_ : History
+        One record an epoch; `.frame()`, `.plot()`.
+    fit_info_ : dict
+        Rows used, dropped and held out, why training stopped, and which epoch was kept.
+    read_settings_ : ReadSettings or None
+        How the training data were read, if they were read by this library.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np, longtail as lt
+    >>> X = np.random.default_rng(0).poisson(0.5, (200, 30))
+    >>> model = lt.NonlinearFactorAnalysis(n_components=5, epochs=5, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (200, 5)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 100,
+        *,
+        likelihood: str = "multinomial",
+        features: FeatureKind = "tfidf",
+        n_hidden: int = 400,
+        encoder_layers: int = 2,
+        decoder_layers: int = 2,
+        skip: bool = False,
+        epochs: int = 100,
+        batch_size: int = 500,
+        learning_rate: float = 1e-3,
+        lr_schedule: Literal["cosine", "constant"] = "cosine",
+        weight_decay: float = 0.0,
+        feature_dropout: float = 0.0,
+        kl_anneal: float = 0.5,
+        refine_steps: int | Sequence[tuple[int, int]] = 10,
+        refine_learning_rate: float = 0.05,
+        eval_refine_steps: int = 100,
+        eval_samples: int = 20,
+        validation_fraction: float = 0.05,
+        patience: int | None = 10,
+        counts: CountsPolicy = "fractional",
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.likelihood = likelihood
+        self.features = features
+        self.n_hidden = n_hidden
+        self.encoder_layers = encoder_layers
+        self.decoder_layers = decoder_layers
+        self.skip = skip
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.feature_dropout = feature_dropout
+        self.kl_anneal = kl_anneal
+        self.refine_steps = refine_steps
+        self.refine_learning_rate = refine_learning_rate
+        self.eval_refine_steps = eval_refine_steps
+        self.eval_samples = eval_samples
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.counts = counts
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # --- fitting ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        valid: Any = None,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Fit to rows of counts.
+
+        Parameters
+        ----------
+        X : CountMatrix, sparse matrix or array, DataFrame, or array of shape (n, V)
+            Counts.
+        y
+            Ignored.
+        valid
+            Validation rows; otherwise `validation_fraction` of X is held out.
+        callbacks
+            Called during training.
+        checkpoint
+            Folder for a checkpoint after every epoch; removed when the fit is done.
+        resume
+            Go on from the checkpoint there, if there is one.
+
+        Raises
+        ------
+        ParameterError, DataError, NonFiniteError, CheckpointError
+        """
+        self.check_parameters()
+        seed = self._draw_seed()
+        counts = CountMatrix.from_any(X, counts=self.counts)
+        rows = prepare(
+            counts, valid, validation_fraction=float(self.validation_fraction), seed=seed
+        )
+        train = rows.train
+        transform = FeatureTransform.fit(self.features, train.csr)
+        unigram = unigram_frequencies(train.csr)
+        network = build_network(
+            self.get_params(deep=False),
+            unigram,
+            input_scale=typical_norm(transform.apply(train.csr)),
+            seed=seed,
+        )
+        result = self._train(network, rows, transform, seed, callbacks, checkpoint, resume)
+        self.set_fitted(
+            network=network,
+            vocabulary=train.vocabulary,
+            transform=transform,
+            unigram=unigram,
+            history=result.history,
+            read_settings=counts.settings,
+            seed=seed,
+            fit_info={
+                "train_rows": train.n_rows,
+                "valid_rows": 0 if rows.valid is None else rows.valid.n_rows,
+                "dropped_rows": rows.dropped,
+                "train_tokens": float(train.totals.sum()),
+                "median_total": float(np.median(train.totals)),
+                "best_epoch": result.best_epoch,
+                "stopped": result.stopped,
+            },
+        )
+        self._set_feature_names(X)
+        return self
+
+    def check_parameters(self) -> None:
+        """Check all parameters at once.
+
+        Raises
+        ------
+        ParameterError
+            With a line for every fault.
+        """
+        check_parameters(self.get_params(deep=False))
+
+    def set_fitted(
+        self,
+        *,
+        network: HybridModel,
+        vocabulary: Vocabulary,
+        transform: FeatureTransform,
+        unigram: npt.NDArray[np.float64],
+        history: History,
+        read_settings: ReadSettings | None,
+        seed: int,
+        fit_info: dict[str, Any],
+    ) -> None:
+        """Take a fitted state: what `fit` ends with, and what opening a saved model restores."""
+        self.network_ = network.to(resolve_device(self.device)).requires_grad_(False)
+        self.vocabulary_ = vocabulary
+        self.transform_ = transform
+        self.unigram_ = unigram
+        self.history_ = history
+        self.read_settings_ = read_settings
+        self.seed_ = seed
+        self.fit_info_ = fit_info
+        self.n_features_in_ = len(vocabulary)
+        self.n_iter_ = len(history)
+
+    def _draw_seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            if self.random_state < 0:
+                raise ParameterError(f"random_state must be ≥ 0; got {self.random_state}.")
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _train(
+        self,
+        network: HybridModel,
+        rows: TrainingRows,
+        transform: FeatureTransform,
+        seed: int,
+        callbacks: Sequence[Callback],
+        checkpoint: str | Path | None,
+        resume: bool,
+    ) -> FitResult:
+        store = None
+        if checkpoint is not None:
+            fingerprint = rows.fingerprint(self.get_params(deep=False), seed)
+            store = CheckpointStore(checkpoint, fingerprint)
+        shown: list[Callback] = [ProgressBar()] if self.verbose else []
+        return run_training(
+            network,
+            rows.train,
+            rows.valid,
+            transform,
+            self._training_config(seed),
+            device=resolve_device(self.device),
+            callbacks=[*callbacks, *shown],
+            checkpoints=store,
+            resume=resume,
+        )
+
+    def _training_config(self, seed: int) -> TrainingConfig:
+        return TrainingConfig(
+            epochs=int(self.epochs),
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate),
+            lr_schedule=self.lr_schedule,
+            weight_decay=float(self.weight_decay),
+            feature_dropout=float(self.feature_dropout),
+            kl_anneal=float(self.kl_anneal),
+            refine_schedule=refine_schedule(self.refine_steps),
+            refine_learning_rate=float(self.refine_learning_rate),
+            valid_refine=RefineSettings(min(20, int(self.eval_refine_steps))),
+            patience=self.patience,
+            seed=seed,
+        )
+
+    def _set_feature_names(self, X: Any) -> None:
+        columns = getattr(X, "columns", None)
+        if columns is not None and all(isinstance(c, str) for c in columns):
+            self.feature_names_in_ = np.asarray(list(columns), dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    # --- using a fitted model --------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Array:
+        """Posterior means after refinement: (n, K). Empty rows have the prior's mean, 0."""
+        return self.posterior(X).mean
+
+    def posterior(
+        self,
+        X: Any,
+        *,
+        refine_steps: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Posterior:
+        """The approximate posterior of each row.
+
+        Parameters
+        ----------
+        refine_steps
+            M; `eval_refine_steps` if not given; 0 is the inference network alone.
+        progress
+            Called with the number of rows done.
+        """
+        counts, unseen = self.align(X)
+        if unseen is not None and unseen.n_features:
+            warnings.warn(
+                f"{unseen.n_features} features are not in the model's vocabulary and are left "
+                f"out: {unseen.mass:.1%} of the mass, in {unseen.rows:.1%} of the rows "
+                f"(most frequent: {', '.join(unseen.examples)}).",
+                DataWarning,
+                stacklevel=2,
+            )
+        settings = self._refine_settings(refine_steps)
+        device = next(self.network_.parameters()).device
+        means, scales = [], []
+        for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
+            rows = Rows.from_batch(batch, device)
+            start = self.network_.amortized(rows.features)
+            start = start.prior_where(rows.counts.totals() == 0)
+            psi = self.network_.refined(rows.counts, start, rows.noise_key(self.seed_), settings)
+            means.append(psi.mean.cpu().numpy())
+            scales.append(psi.scale.cpu().numpy())
+            if progress is not None:
+                progress(sum(map(len, means)))
+        return Posterior(np.concatenate(means), np.concatenate(scales))
+
+    def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
+        """ELBO at ψ* of each row, nats: (n,). An empty row has 0."""
+        counts, _ = self.align(X)
+        result: npt.NDArray[np.float64] = row_bounds(
+            self.network_,
+            make_batches(counts, self.transform_, int(self.batch_size)).ordered(),
+            refine=self._refine_settings(None),
+            samples=int(self.eval_samples),
+            seed=self.seed_,
+            device=next(self.network_.parameters()).device,
+        ).elbo_refined
+        return result
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean ELBO at ψ* of a row, nats."""
+        return float(self.score_samples(X).mean())
+
+    def evaluate(
+        self,
+        X: Any,
+        *,
+        samples: int | None = None,
+        refine_steps: int | None = None,
+        completion: bool = True,
+        seed: int | None = None,
+        unseen: Unseen | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Evaluation:
+        """Score held-out rows on every rung of the ladder.
+
+        Parameters
+        ----------
+        samples, refine_steps
+            S and M; `eval_samples` and `eval_refine_steps` if not given.
+        completion
+            Score document completion too.
+        seed
+            Of the noise and the completion split; that of the fit if not given.
+        unseen
+            What was outside the vocabulary, if X has been aligned already.
+        progress
+            Called with (stage, rows done, rows in all).
+        """
+        counts, found = self.align(X)
+        settings = EvaluationSettings(
+            refine=self._refine_settings(refine_steps),
+            samples=int(self.eval_samples if samples is None else samples),
+            batch_size=int(self.batch_size),
+            seed=self.seed_ if seed is None else int(seed),
+            completion=completion,
+        )
+        return evaluate_rows(
+            self.network_,
+            counts,
+            self.transform_,
+            self.unigram_,
+            settings,
+            unseen=unseen or found,
+            device=next(self.network_.parameters()).device,
+            progress=progress,
+        )
+
+    def inverse_transform(self, Z: Any, *, totals: Any = None) -> Array:
+        """E[x | z] of latent vectors (n, K): (n, V), dense.
+
+        Probabilities, or with row totals (a number or n of them) expected counts.
+        """
+        self._check_fitted()
+        latent = self._latent(Z)
+        logits = self.network_.generative.decoder(latent)
+        likelihood = self.network_.generative.likelihood
+        if totals is None:
+            out = likelihood.probabilities(logits)
+        else:
+            n = torch.as_tensor(np.broadcast_to(np.asarray(totals, np.float32), len(latent)).copy())
+            out = likelihood.mean(logits, n.to(logits))
+        result: Array = out.cpu().numpy()
+        return result
+
+    def sample(
+        self, n_samples: int = 1, *, totals: Any = None, random_state: Any = None
+    ) -> csr_array:
+        """Draw rows from the model: z from the prior, then counts.
+
+        Parameters
+        ----------
+        n_samples
+            Rows to draw.
+        totals
+            Total count of each row: a number or n of them; by default the median of the
+            training rows.
+        random_state
+            Seed; a new one each time if not given.
+
+        Returns
+        -------
+        csr_array of shape (n_samples, V)
+        """
+        self._check_fitted()
+        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+            raise ParameterError(f"n_samples must be a whole number ≥ 1; got {n_samples!r}.")
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        generator = torch.Generator().manual_seed(seed)
+        totals = round(self.fit_info_["median_total"]) if totals is None else totals
+        n = torch.from_numpy(np.broadcast_to(np.asarray(totals, np.float32), n_samples).copy())
+        generative = self.network_.generative
+        device = next(self.network_.parameters()).device
+        parts = []
+        for chunk in torch.split(n, int(self.batch_size)):
+            z = generative.prior.sample(len(chunk), int(self.n_components), generator)
+            logits = generative.decoder(z.to(device)).cpu()
+            parts.append(csr_array(generative.likelihood.sample(logits, chunk, generator).numpy()))
+        return _stack(parts)
+
+    def align(self, X: Any) -> tuple[CountMatrix, Unseen | None]:
+        """Rows as counts over the model's vocabulary.
+
+        Columns are matched by name where both have names, and by position otherwise. Features
+        that the model does not know are left out and counted.
+
+        Returns
+        -------
+        counts, unseen
+            `unseen` is None if there was nothing to match by name.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        self._check_fitted()
+        counts = CountMatrix.from_any(X, counts=self.counts)
+        if not (counts.vocabulary.named and self.vocabulary_.named):
+            if counts.n_features != self.n_features_in_:
+                raise DataError(
+                    f"X has {counts.n_features} features, but NonlinearFactorAnalysis is expecting "
+                    f"{self.n_features_in_} features as input. Without column names, columns are "
+                    "matched by position."
+                )
+            return replace(counts, vocabulary=self.vocabulary_), None
+        return counts.align(self.vocabulary_)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a folder; an earlier model there is replaced.
+
+        Raises
+        ------
+        NotFittedError, ArchiveError
+        """
+        self._check_fitted()
+        write_archive(path, to_archive(self))
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                "This NonlinearFactorAnalysis is not fitted yet: call fit(X) first, or open a "
+                "saved model with longtail.load(folder)."
+            )
+
+    def _refine_settings(self, steps: int | None) -> RefineSettings:
+        steps = int(self.eval_refine_steps) if steps is None else steps
+        if not isinstance(steps, int | np.integer) or steps < 0:
+            raise ParameterError(f"refine_steps must be a whole number ≥ 0; got {steps!r}.")
+        return RefineSettings(int(steps))
+
+    def _latent(self, Z: Any) -> torch.Tensor:
+        array = np.asarray(Z, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != self.n_components:
+            raise DataError(
+                f"Latent vectors are rows of {self.n_components} numbers; got an array of shape "
+                f"{array.shape}."
+            )
+        if not np.isfinite(array).all():
+            raise DataError("Latent vectors must be finite; got NaN or infinity.")
+        return torch.from_numpy(array).to(next(self.network_.parameters()).device)
+
+
+def _stack(parts: list[csr_array]) -> csr_array:
+    from scipy.sparse import vstack
+
+    return csr_array(vstack(parts, format="csr"))

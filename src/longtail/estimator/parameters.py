@@ -1,0 +1,121 @@
+"""The estimator's parameters, checked together: one error lists every fault with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from longtail.errors import ParameterError
+from longtail.features import FeatureKind
+from longtail.model.likelihoods import LIKELIHOODS
+from longtail.training.schedules import RefineSchedule
+
+__all__ = ["check_parameters", "refine_schedule"]
+
+
+Check = Callable[[Any], Any]
+
+
+def _whole(low: int) -> tuple[Check, str]:
+    return (
+        lambda v: isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= low,
+        f"a whole number ≥ {low}",
+    )
+
+
+def _real(
+    low: float, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
+) -> tuple[Check, str]:
+    def ok(v: Any) -> Any:
+        if not isinstance(v, int | float | np.number) or isinstance(v, bool):
+            return False
+        return (low < v if open_low else low <= v) and (v < high if open_high else v <= high)
+
+    text = f"a number {'>' if open_low else '≥'} {low:g}"
+    return ok, text + (f" and {'<' if open_high else '≤'} {high:g}" if np.isfinite(high) else "")
+
+
+def _one_of(*values: str) -> tuple[Check, str]:
+    return lambda v: isinstance(v, str) and v in values, "one of " + ", ".join(map(repr, values))
+
+
+def _optional(check: tuple[Check, str]) -> tuple[Check, str]:
+    return lambda v: v is None or check[0](v), check[1] + ", or None"
+
+
+def _is_schedule(v: Any) -> bool:
+    try:
+        refine_schedule(v)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+_CHECKS: dict[str, tuple[Check, str]] = {
+    "n_components": _whole(1),
+    "likelihood": _one_of(*LIKELIHOODS),
+    "features": _one_of(*get_args(FeatureKind)),
+    "n_hidden": _whole(1),
+    "encoder_layers": _whole(1),
+    "decoder_layers": _whole(0),
+    "skip": (lambda v: isinstance(v, bool | np.bool_), "True or False"),
+    "epochs": _whole(1),
+    "batch_size": _whole(1),
+    "learning_rate": _real(0, open_low=True),
+    "lr_schedule": _one_of("cosine", "constant"),
+    "weight_decay": _real(0),
+    "feature_dropout": _real(0, 1, open_high=True),
+    "kl_anneal": _real(0, 1),
+    "refine_steps": (
+        _is_schedule,
+        "a whole number ≥ 0, or pairs (first epoch, steps) with rising epochs from 0 on",
+    ),
+    "refine_learning_rate": _real(0, open_low=True),
+    "eval_refine_steps": _whole(0),
+    "eval_samples": _whole(1),
+    "validation_fraction": _real(0, 1, open_high=True),
+    "patience": _optional(_whole(1)),
+    "counts": _one_of("fractional", "strict"),
+    "device": (lambda v: isinstance(v, str), "a device name such as 'auto', 'cpu' or 'cuda'"),
+    "verbose": (lambda v: isinstance(v, bool | int | np.integer | np.bool_), "0 or 1"),
+}
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Check all parameters at once.
+
+    Raises
+    ------
+    ParameterError
+        With a line for every parameter out of range.
+    """
+    faults = [
+        f"  {name} must be {wanted}; got {parameters[name]!r}"
+        for name, (ok, wanted) in _CHECKS.items()
+        if not ok(parameters[name])
+    ]
+    if faults:
+        raise ParameterError("\n".join(["These parameters cannot be used:", *faults]))
+
+
+def refine_schedule(steps: Any) -> RefineSchedule:
+    """The schedule that `refine_steps` stands for: pairs (first epoch, M).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is neither a whole number ≥ 0 nor such pairs.
+    """
+    pairs: tuple[tuple[int, int], ...]
+    if isinstance(steps, int | np.integer) and not isinstance(steps, bool):
+        pairs = ((0, int(steps)),)
+    elif isinstance(steps, str):
+        raise TypeError("text")
+    else:
+        pairs = tuple((int(e), int(m)) for e, m in steps)
+    epochs = [e for e, _ in pairs]
+    if not pairs or min(m for _, m in pairs) < 0 or epochs != sorted(set(epochs)) or epochs[0] < 0:
+        raise ValueError(steps)
+    return pairs

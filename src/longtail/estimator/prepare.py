@@ -1,0 +1,99 @@
+"""From what the user gives to training and validation rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from longtail.data import CountMatrix, split_rows
+from longtail.errors import DataError, DataWarning
+from longtail.estimator.parameters import refine_schedule
+
+__all__ = ["TrainingRows", "prepare"]
+
+_FEWEST_VALID_ROWS = 10
+_MOST_VALID_ROWS = 2000  # of a share: more would cost time and tell little
+
+# These change what is shown or how a fitted model is used, not what is fitted.
+_NOT_OF_THE_FIT = ("verbose", "device", "eval_samples", "random_state")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Rows to fit and to validate on.
+
+    Attributes
+    ----------
+    train, valid
+        Without empty rows; `valid` is None if there is no validation.
+    dropped
+        Empty rows left out.
+    """
+
+    train: CountMatrix
+    valid: CountMatrix | None
+    dropped: int
+
+    def fingerprint(self, parameters: Mapping[str, Any], seed: int) -> str:
+        """Identify the run: rows in order, vocabulary, parameters and seed."""
+        kept = {k: v for k, v in parameters.items() if k not in _NOT_OF_THE_FIT}
+        kept |= {"seed": seed, "refine_steps": refine_schedule(parameters["refine_steps"])}
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
+        digest.update("\n".join(self.train.vocabulary.names).encode())
+        for counts in (self.train, self.valid):
+            if counts is not None:
+                digest.update(counts.row_keys().tobytes())
+        return digest.hexdigest()
+
+
+def prepare(
+    counts: CountMatrix, valid: Any, *, validation_fraction: float, seed: int
+) -> TrainingRows:
+    """Leave out empty rows, with a notice, and hold out validation rows.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two features, or no row with a count.
+    """
+    if counts.n_features < 2:
+        raise DataError(
+            f"A model needs at least 2 features to tell apart; got {counts.n_features} feature(s)."
+        )
+    if counts.n_fractional:
+        _notice(
+            f"{counts.n_fractional} of {counts.nnz} values are not whole numbers; they are used "
+            "as fractional weights. counts='strict' would refuse them."
+        )
+    kept, dropped = counts.drop_empty()
+    if kept.n_rows == 0:
+        raise DataError(
+            f"All {counts.n_rows} rows are empty: there is nothing to learn. Check how they were "
+            "read (columns, min_df, vocabulary)."
+        )
+    if dropped:
+        _notice(f"{dropped} of {counts.n_rows} rows are empty and are left out of the fit.")
+    if valid is not None:
+        return TrainingRows(kept, _given_valid(valid, kept), dropped)
+    n_valid = min(int(kept.n_rows * validation_fraction), _MOST_VALID_ROWS)
+    if n_valid < _FEWEST_VALID_ROWS:
+        return TrainingRows(kept, None, dropped)
+    train, held_out = split_rows(kept, [n_valid], seed=seed)
+    return TrainingRows(train, held_out, dropped)
+
+
+def _given_valid(valid: Any, train: CountMatrix) -> CountMatrix:
+    held_out, _ = CountMatrix.from_any(valid).align(train.vocabulary)
+    held_out, _ = held_out.drop_empty()
+    if held_out.n_rows == 0:
+        raise DataError("None of the validation rows has a count in the training vocabulary.")
+    return held_out
+
+
+def _notice(message: str) -> None:
+    # Past this function, `prepare` and `fit`: the warning points at the caller's line.
+    warnings.warn(message, DataWarning, stacklevel=4)

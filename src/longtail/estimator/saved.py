@@ -1,0 +1,166 @@
+"""A fitted estimator as an archive, and back."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from longtail.archive import Archive, read_archive
+from longtail.data import Vocabulary
+from longtail.data.settings import ReadSettings
+from longtail.errors import ArchiveError, LongtailError
+from longtail.estimator.network import build_network
+from longtail.features import FeatureTransform
+from longtail.training import History
+
+if TYPE_CHECKING:
+    from longtail.estimator.nfa import NonlinearFactorAnalysis
+
+__all__ = ["from_archive", "load", "to_archive"]
+
+_KIND = "NonlinearFactorAnalysis"
+
+
+def load(path: str | Path) -> NonlinearFactorAnalysis:
+    """Open a saved model. No code in it is executed.
+
+    Parameters
+    ----------
+    path
+        The folder that `save` wrote.
+
+    Raises
+    ------
+    ArchiveError
+        If it is not a saved model, is damaged, altered, or of a newer format.
+    """
+    return from_archive(read_archive(path), Path(path))
+
+
+def to_archive(model: NonlinearFactorAnalysis) -> Archive:
+    """Everything that `from_archive` needs to make the same estimator."""
+    parameters = model.get_params(deep=False)
+    parameters["random_state"] = model.seed_
+    if not isinstance(parameters["refine_steps"], int):
+        parameters["refine_steps"] = [list(map(int, p)) for p in parameters["refine_steps"]]
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
+    tensors = {f"model.{k}": v.cpu().numpy() for k, v in model.network_.state_dict().items()}
+    tensors["unigram"] = model.unigram_
+    if model.transform_.idf is not None:
+        tensors["features.idf"] = model.transform_.idf
+    config = {
+        "kind": _KIND,
+        "library_version": version("longtail"),
+        "parameters": plain,
+        "fit": model.fit_info_,
+        "n_features": model.n_features_in_,
+        "named_features": model.vocabulary_.named,
+        "read": None if model.read_settings_ is None else model.read_settings_.to_dict(),
+    }
+    return Archive(
+        config, tensors, list(model.vocabulary_.names), model.history_.to_list(), _card(model)
+    )
+
+
+def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
+    """Make the estimator that an archive describes; `path` is for messages."""
+    from longtail.estimator.nfa import NonlinearFactorAnalysis
+
+    config = archive.config
+    try:
+        if config["kind"] != _KIND:
+            raise ValueError(f"kind is {config['kind']!r}")
+        model = NonlinearFactorAnalysis(**config["parameters"])
+        model.check_parameters()
+        vocabulary = Vocabulary(archive.vocabulary)
+        if not config["named_features"]:
+            vocabulary = Vocabulary.positional(len(vocabulary))
+        read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
+        _restore(model, archive, vocabulary, read)
+    except (KeyError, TypeError, ValueError, AttributeError, LongtailError) as error:
+        raise ArchiveError(
+            f"{path} does not describe a model that can be opened: {error}. "
+            "The files are not those that were saved together; save or copy the model again."
+        ) from error
+    return model
+
+
+def _restore(
+    model: NonlinearFactorAnalysis,
+    archive: Archive,
+    vocabulary: Vocabulary,
+    read: ReadSettings | None,
+) -> None:
+    tensors = archive.tensors
+    unigram = tensors["unigram"]
+    n_features = len(vocabulary)
+    if unigram.shape != (n_features,) or archive.config["n_features"] != n_features:
+        raise ValueError(
+            f"{n_features} features in the vocabulary, {archive.config['n_features']} in the "
+            f"configuration, {unigram.shape} training frequencies"
+        )
+    network = build_network(model.get_params(deep=False), unigram, input_scale=1.0, seed=0)
+    saved = {
+        k[len("model.") :]: torch.from_numpy(v)
+        for k, v in tensors.items()
+        if k.startswith("model.")
+    }
+    _check_shapes(network.state_dict(), saved)
+    network.load_state_dict(saved)
+    model.set_fitted(
+        network=network,
+        vocabulary=vocabulary,
+        transform=FeatureTransform(model.features, tensors.get("features.idf")),
+        unigram=unigram,
+        history=History.from_list(archive.history),
+        read_settings=read,
+        fit_info=archive.config["fit"],
+        seed=int(archive.config["parameters"]["random_state"]),
+    )
+
+
+def _check_shapes(expected: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:
+    if expected.keys() != saved.keys():
+        odd = ", ".join(sorted(expected.keys() ^ saved.keys()))
+        raise ValueError(f"the weights and the parameters disagree on the tensors {odd}")
+    for name, value in expected.items():
+        if value.shape != saved[name].shape or value.dtype != saved[name].dtype:
+            raise ValueError(
+                f"the tensor {name} should be {value.dtype} of shape {tuple(value.shape)}, and is "
+                f"{saved[name].dtype} of shape {tuple(saved[name].shape)}"
+            )
+
+
+def _card(model: NonlinearFactorAnalysis) -> str:
+    """A model card: what this is, from what it was made, how it scored."""
+    info: dict[str, Any] = model.fit_info_
+    last = model.history_[info["best_epoch"] - 1] if len(model.history_) else None
+    names = ", ".join(f"`{n}`" for n in model.vocabulary_.names[:12])
+    lines = [
+        "# Model card",
+        "",
+        f"A deep generative model of sparse counts, fitted with longtail {version('longtail')}.",
+        "",
+        "## Data",
+        f"- {info['train_rows']:,} training rows ({info['dropped_rows']:,} empty rows left out), "
+        f"{info['valid_rows']:,} validation rows",
+        f"- {model.n_features_in_:,} features: {names} …",
+        f"- {info['train_tokens']:,.0f} training tokens",
+        "",
+        "## Fit",
+        f"- {info['stopped']}; parameters of epoch {info['best_epoch']}",
+    ]
+    if last is not None and last.valid_per_doc_refined is not None:
+        lines += [
+            f"- validation perplexity per document, ELBO at ψ*: {last.valid_per_doc_refined:.1f}",
+            f"- latent dimensions in use (mean KL > 0.05 nats): {last.active_kl} "
+            f"of {model.n_components}",
+        ]
+    lines += ["", "## Parameters", "```json"]
+    lines += [f"{k} = {v!r}" for k, v in sorted(model.get_params(deep=False).items())]
+    lines += ["```", "", "Open it with `longtail.load(folder)` or `longtail info folder`.", ""]
+    return "\n".join(lines).replace("```json", "```")

@@ -1,0 +1,309 @@
+"""What an evaluation says, and how sure it is. Every figure names its estimator."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from longtail.displays import EvaluationDisplay
+
+__all__ = ["ActiveDims", "Bound", "Completion", "Evaluation", "Floor", "Gap"]
+
+Array = npt.NDArray[np.float64]
+
+KL_THRESHOLD = 0.05  # nats: mean KL above which a latent dimension counts as used
+VARIANCE_THRESHOLD = 0.01  # Burda et al. 2016, active units
+
+
+def _summary(log_prob: Array, totals: Array) -> dict[str, float]:
+    """Perplexities, mean and standard error over rows of per-row log-probabilities."""
+    n = len(log_prob)
+    return {
+        "per_doc": float(np.exp(np.mean(-log_prob / totals))),
+        "per_word": float(np.exp(-log_prob.sum() / totals.sum())),
+        "nats_per_row": float(log_prob.mean()),
+        "se": float(log_prob.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
+    }
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the training-set word frequencies alone reach: no model should be worse.
+
+    Attributes
+    ----------
+    per_doc, per_word
+        Perplexity averaged over rows, exp(mean_d −b_d/N_d), and over tokens,
+        exp(−Σ b_d / Σ N_d).
+    nats_per_row
+        Mean log-probability of a row, nats.
+    se
+        Standard error of `nats_per_row` over rows, nats.
+    """
+
+    per_doc: float
+    per_word: float
+    nats_per_row: float
+    se: float
+
+    @classmethod
+    def from_rows(cls, log_prob: Array, totals: Array) -> Floor:
+        """Summarise per-row log-probabilities (n,) of rows with totals (n,)."""
+        return cls(**_summary(log_prob, totals))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A lower bound on held-out log-likelihood.
+
+    Attributes
+    ----------
+    per_doc, per_word, nats_per_row, se
+        As in `Floor`.
+    mc_se
+        Monte Carlo standard error of `nats_per_row`, nats: repeating the evaluation on the same
+        rows with another seed moves it by about this much.
+    samples
+        S, draws per row.
+    steps
+        M, refinement steps per row; 0 is the inference network alone.
+    """
+
+    per_doc: float
+    per_word: float
+    nats_per_row: float
+    se: float
+    mc_se: float
+    samples: int
+    steps: int
+
+    @classmethod
+    def from_rows(
+        cls, values: Array, mc_var: Array, totals: Array, *, samples: int, steps: int
+    ) -> Bound:
+        """Summarise per-row bounds (n,) with Monte Carlo variances (n,)."""
+        mc_se = float(np.sqrt(mc_var.sum()) / len(values))
+        return cls(**_summary(values, totals), mc_se=mc_se, samples=samples, steps=steps)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Document completion: the held-out half of each row's tokens, given the other half.
+
+    Attributes
+    ----------
+    per_doc, per_word, nats_per_row, se
+        As in `Floor`, of the held-out tokens under E_q[p].
+    rows, skipped_rows
+        Rows scored; rows with fewer than two tokens, which cannot be split.
+    tokens
+        Held-out tokens scored.
+    samples, steps
+        S and M.
+    """
+
+    per_doc: float
+    per_word: float
+    nats_per_row: float
+    se: float
+    rows: int
+    skipped_rows: int
+    tokens: float
+    samples: int
+    steps: int
+
+    @classmethod
+    def from_rows(
+        cls, log_prob: Array, totals: Array, *, skipped_rows: int, samples: int, steps: int
+    ) -> Completion:
+        """Summarise per-row scores (n,) of held-out halves with totals (n,)."""
+        return cls(
+            **_summary(log_prob, totals),
+            rows=len(log_prob),
+            skipped_rows=skipped_rows,
+            tokens=float(totals.sum()),
+            samples=samples,
+            steps=steps,
+        )
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The amortisation gap: what refinement adds to the ELBO of a row, ψ(x) → ψ*.
+
+    Attributes
+    ----------
+    nats_per_row, se
+        Mean and its standard error over rows.
+    median, p90
+        Quantiles over rows, nats.
+    """
+
+    nats_per_row: float
+    se: float
+    median: float
+    p90: float
+
+    @classmethod
+    def from_rows(cls, gap: Array) -> Gap:
+        """Summarise per-row gaps (n,)."""
+        return cls(
+            nats_per_row=float(gap.mean()),
+            se=float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan"),
+            median=float(np.median(gap)),
+            p90=float(np.quantile(gap, 0.9)),
+        )
+
+
+@dataclass(frozen=True)
+class ActiveDims:
+    """Latent dimensions in use, by two views.
+
+    Attributes
+    ----------
+    kl
+        With a mean KL above `kl_threshold` nats.
+    variance
+        Whose posterior mean varies over rows by more than `variance_threshold`.
+    """
+
+    kl: int
+    variance: int
+    of: int
+    kl_threshold: float = KL_THRESHOLD
+    variance_threshold: float = VARIANCE_THRESHOLD
+
+    @classmethod
+    def from_rows(cls, kl: Array, mean: Array) -> ActiveDims:
+        """Count from per-row KL and posterior means, both (n, K)."""
+        return cls(
+            kl=int((kl.mean(0) > KL_THRESHOLD).sum()),
+            variance=int((mean.var(0) > VARIANCE_THRESHOLD).sum()),
+            of=int(kl.shape[1]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The whole ladder on a set of rows.
+
+    Attributes
+    ----------
+    rows, dropped_rows
+        Rows scored; rows without any count in the vocabulary, which have no perplexity.
+    tokens
+        Total count of the rows scored, within the vocabulary.
+    unseen
+        Shares of rows that had, and of mass that was on, features outside the vocabulary.
+    floor, elbo_amortized, elbo_refined, iw, completion
+        The figures, weakest to tightest; completion is on another scale (held-out halves).
+    gap
+        What refinement added.
+    active_dims
+        Latent dimensions in use.
+    per_row
+        One line a row: row_id, tokens, floor, elbo_amortized, elbo_refined, iw, gap (nats).
+    """
+
+    rows: int
+    dropped_rows: int
+    tokens: float
+    unseen: dict[str, float]
+    floor: Floor
+    elbo_amortized: Bound
+    elbo_refined: Bound
+    iw: Bound
+    completion: Completion | None
+    gap: Gap
+    active_dims: ActiveDims
+    seed: int
+    per_row: pl.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON; the per-row table is left out."""
+        names = [f for f in self.__dataclass_fields__ if f != "per_row"]
+        out: dict[str, Any] = {}
+        for name in names:
+            value = getattr(self, name)
+            plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
+            out[name] = _without_nan(plain)
+        return out
+
+    def display(self) -> EvaluationDisplay:
+        """The ladder as a figure with its table."""
+        return EvaluationDisplay(self._table())
+
+    def frame(self) -> pl.DataFrame:
+        """The ladder as a table: one line a figure."""
+        return self.display().frame()
+
+    def plot(self) -> Any:
+        """The ladder as an Altair chart."""
+        return self.display().plot()
+
+    def _table(self) -> list[dict[str, Any]]:
+        rungs: list[tuple[str, str, Floor | Bound | Completion]] = [
+            ("floor", "unigram floor", self.floor),
+            ("elbo_amortized", "ELBO at ψ(x)", self.elbo_amortized),
+            ("elbo_refined", "ELBO at ψ*", self.elbo_refined),
+            ("iw", "importance-weighted at ψ*", self.iw),
+        ]
+        if self.completion is not None:
+            rungs.append(("completion", "completion of held-out halves", self.completion))
+        return [
+            {
+                "figure": name,
+                "estimator": label,
+                "per_doc": r.per_doc,
+                "per_word": r.per_word,
+                "nats_per_row": r.nats_per_row,
+                "se": r.se,
+                "mc_se": getattr(r, "mc_se", None),
+                "samples": getattr(r, "samples", None),
+                "steps": getattr(r, "steps", None),
+            }
+            for name, label, r in rungs
+        ]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.rows:,} rows, {self.tokens:,.0f} tokens in the vocabulary"
+            f" ({self.dropped_rows:,} empty rows dropped; unseen features hold"
+            f" {self.unseen['mass']:.1%} of the mass, in {self.unseen['rows']:.1%} of the rows)",
+            "",
+            f"{'estimator':<31}{'per doc':>9}{'per word':>9}{'nats/row':>10}{'± se':>7}"
+            f"{'± MC':>7}{'S':>5}{'M':>5}",
+        ]
+        for r in self._table():
+            mc = "" if r["mc_se"] is None else f"{r['mc_se']:.2f}"
+            lines.append(
+                f"{r['estimator']:<31}{r['per_doc']:>9.1f}{r['per_word']:>9.1f}"
+                f"{r['nats_per_row']:>10.2f}{r['se']:>7.2f}{mc:>7}"
+                f"{r['samples'] or '':>5}{'' if r['steps'] is None else r['steps']:>5}"
+            )
+        a, g = self.active_dims, self.gap
+        lines += [
+            "",
+            "per doc and per word are perplexities: lower is better. Bounds are lower bounds on",
+            "log-likelihood: their perplexities are upper bounds. Completion scores other tokens.",
+            f"refinement gains {g.nats_per_row:.2f} ± {g.se:.2f} nats a row"
+            f" (median {g.median:.2f}, 90 % quantile {g.p90:.2f})",
+            f"latent dimensions in use: {a.kl} of {a.of} by KL > {a.kl_threshold} nats,"
+            f" {a.variance} by variance of the posterior mean > {a.variance_threshold}",
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: a standard error of one row becomes null."""
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,86 @@
+"""The decoder: from a latent vector to the last hidden layer and the logits.
+
+    h(z) = ReLU(W_L ⋯ ReLU(W_1 z + c_1) ⋯ + c_L),    a(z) = W h(z) + b.
+
+L = 0 hidden layers means h(z) = z: the log-linear model. The optional linear skip
+a(z) = W h(z) + W_lin z + b is one output layer over the concatenation [h(z); z].
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Decoder"]
+
+
+class Decoder(nn.Module):
+    """An MLP with `n_layers` ReLU layers and a linear output layer.
+
+    Parameters
+    ----------
+    n_components
+        K, latent dimensions.
+    n_features
+        V, observed features.
+    n_layers
+        L ≥ 0, hidden layers.
+    n_hidden
+        H, width of each hidden layer.
+    skip
+        Add the linear skip W_lin z.
+    log_unigram
+        Start of the output bias, (V,); zeros if not given.
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        n_features: int,
+        *,
+        n_layers: int,
+        n_hidden: int,
+        skip: bool = False,
+        log_unigram: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.skip = skip and n_layers > 0
+        widths = [n_components] + [n_hidden] * n_layers
+        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        n_out = widths[-1] + (n_components if self.skip else 0)
+        self.weight = nn.Parameter(torch.empty(n_features, n_out))
+        bias = torch.zeros(n_features) if log_unigram is None else log_unigram.clone()
+        self.bias = nn.Parameter(bias)
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        for layer in self.hidden_layers:
+            assert isinstance(layer, nn.Linear)
+            # He et al. 2015: keeps the variance of activations through ReLU layers.
+            std = math.sqrt(2 / layer.in_features)
+            layer.weight.normal_(0, std, generator=generator)
+            layer.bias.zero_()
+        # Small logits at the start: the model begins at the unigram distribution.
+        self.weight.normal_(0, 0.1 / math.sqrt(self.weight.shape[1]), generator=generator)
+
+    def hidden(self, z: Tensor, *, frozen: bool = False) -> Tensor:
+        """What the output layer sees: h(z), or [h(z); z] with a skip. (B, K) → (B, H).
+
+        With `frozen`, gradients reach z but not the parameters.
+        """
+        h = z
+        for layer in self.hidden_layers:
+            assert isinstance(layer, nn.Linear)
+            w, c = layer.weight, layer.bias
+            h = torch.relu(F.linear(h, *((w.detach(), c.detach()) if frozen else (w, c))))
+        return torch.cat([h, z], dim=-1) if self.skip else h
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Logits a(z): (B, K) → (B, V)."""
+        return torch.addmm(self.bias, self.hidden(z), self.weight.T)

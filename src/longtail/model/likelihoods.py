@@ -1,0 +1,101 @@
+"""Likelihoods p(x | z), in the sparse form: non-zeros plus one reduction over V.
+
+A likelihood says how a row of counts is scored, what its mean is, how to draw one, and what a
+model that ignores z would reach (the floor). `Multinomial` is the default.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from longtail import ops
+from longtail.errors import ParameterError
+from longtail.ops import DataTerm, SparseRows
+
+__all__ = ["LIKELIHOODS", "Likelihood", "Multinomial", "get_likelihood"]
+
+
+class Likelihood(ABC):
+    """What every likelihood offers; all log-probabilities are in nats, one per row."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def log_prob(
+        self, h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows, data: DataTerm | None = None
+    ) -> Tensor:
+        """log p(x | z) from the last hidden layer: h (B, H), W (V, H), b (V,) → (B,)."""
+
+    @abstractmethod
+    def mean(self, logits: Tensor, totals: Tensor) -> Tensor:
+        """E[x | z] for rows with the given total counts: (B, V), (B,) → (B, V)."""
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The normalised mean E[x | z] / Σ_v E[x_v | z]: (B, V) → (B, V)."""
+
+    @abstractmethod
+    def sample(self, logits: Tensor, totals: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw x ~ p(x | z) with the given total counts: (B, V)."""
+
+    @abstractmethod
+    def floor(self, unigram: Tensor, x: SparseRows) -> Tensor:
+        """log p(x) under the training frequencies alone, (V,) summing to 1: (B,)."""
+
+
+class Multinomial(Likelihood):
+    """Σ_{v: x_v>0} x_v a_v − N_d · logsumexp(a).
+
+    The multinomial coefficient, constant in z and in the parameters, is left out, so that bounds
+    divide by N_d into per-token perplexities.
+    """
+
+    name = "multinomial"
+
+    def log_prob(
+        self, h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows, data: DataTerm | None = None
+    ) -> Tensor:
+        """Return log p(x | z) of each row."""
+        return ops.multinomial_log_prob(h, weight, bias, x, data)
+
+    def mean(self, logits: Tensor, totals: Tensor) -> Tensor:
+        """Return N_d · softmax(a)."""
+        return totals[:, None] * self.probabilities(logits)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return softmax(a)."""
+        return torch.softmax(logits, dim=1)
+
+    def sample(self, logits: Tensor, totals: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw N_d tokens for each row."""
+        p = self.probabilities(logits)
+        out = torch.zeros_like(p)
+        for d, n in enumerate(totals.long().tolist()):
+            tokens = torch.multinomial(p[d], n, replacement=True, generator=generator)
+            out[d].scatter_add_(0, tokens, out.new_ones(n))
+        return out
+
+    def floor(self, unigram: Tensor, x: SparseRows) -> Tensor:
+        """Return Σ_v x_v log f_v."""
+        return x.matmul(unigram.log()[:, None]).squeeze(1)
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {Multinomial.name: Multinomial}
+
+
+def get_likelihood(name: str) -> Likelihood:
+    """The likelihood of that name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if name not in LIKELIHOODS:
+        known = ", ".join(sorted(LIKELIHOODS))
+        raise ParameterError(f"likelihood must be one of {known}; got {name!r}.")
+    return LIKELIHOODS[name]()

@@ -1,0 +1,26 @@
+"""The prior over latent vectors, z ~ N(0, I_K)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["StandardNormal"]
+
+
+class StandardNormal:
+    """N(0, I_K)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z), summed over K: (..., K) → (...), nats."""
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """KL(N(μ, diag σ²) ‖ p) per latent dimension: ½ (μ² + σ² − 1 − log σ²), nats."""
+        return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
+
+    def sample(self, n: int, n_components: int, generator: torch.Generator) -> Tensor:
+        """Draw n latent vectors: (n, K)."""
+        return torch.randn(n, n_components, generator=generator)

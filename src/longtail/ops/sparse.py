@@ -1,0 +1,144 @@
+"""Sparse rows on a device, and their products with dense matrices.
+
+Both products are written as a sum over a bag of rows (`embedding_bag`): the forward one over the
+features of each row, the transposed one over the rows of each feature. Nothing is scattered, so
+the results are bitwise reproducible and no B×V array ever exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["DataTerm", "SparseRows", "data_term"]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """B sparse rows over V features, kept by row and by feature.
+
+    Attributes
+    ----------
+    indptr, indices, values
+        Compressed sparse rows: row d owns the entries ``indptr[d]:indptr[d + 1]``.
+    t_indptr, t_indices, t_values
+        The transpose, in the same form: what the gradients need.
+    shape
+        ``(B, V)``.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    values: Tensor
+    t_indptr: Tensor
+    t_indices: Tensor
+    t_values: Tensor
+    shape: tuple[int, int]
+
+    @classmethod
+    def from_scipy(
+        cls, csr: csr_array, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> SparseRows:
+        """Copy a SciPy CSR array to a device."""
+        csc = csr.tocsc()
+
+        def index(a: Any) -> Tensor:
+            return torch.as_tensor(a.astype("int64"), device=device)
+
+        def value(a: Any) -> Tensor:
+            return torch.as_tensor(a.astype("float64"), dtype=dtype, device=device)
+
+        return cls(
+            index(csr.indptr),
+            index(csr.indices),
+            value(csr.data),
+            index(csc.indptr),
+            index(csc.indices),
+            value(csc.data),
+            (int(csr.shape[0]), int(csr.shape[1])),
+        )
+
+    def totals(self) -> Tensor:
+        """N_d, the sum of each row: (B,)."""
+        ones = self.values.new_ones(self.shape[1], 1)
+        return _bag_sum(self.indptr, self.indices, self.values, ones).squeeze(1)
+
+    def row_of_entry(self) -> Tensor:
+        """The row number of every stored entry: (nnz,)."""
+        rows = torch.arange(self.shape[0], device=self.indptr.device)
+        return torch.repeat_interleave(rows, self.indptr.diff())
+
+    def to_dense(self) -> Tensor:
+        """The B×V array: for tests and readable references only."""
+        out = self.values.new_zeros(self.shape)
+        out[self.row_of_entry(), self.indices] = self.values
+        return out
+
+    def matmul(self, dense: Tensor) -> Tensor:
+        """X·D for D of (V, H), differentiable in D: O(nnz·H)."""
+        result: Tensor = _SparseMatmul.apply(dense, self)  # type: ignore[no-untyped-call]
+        return result
+
+    def t_matmul(self, dense: Tensor) -> Tensor:
+        """Xᵀ·D for D of (B, H): (V, H). Not differentiable."""
+        return _bag_sum(self.t_indptr, self.t_indices, self.t_values, dense)
+
+
+@dataclass(frozen=True, eq=False)
+class DataTerm:
+    """The part of a log-likelihood that is linear in the logits, Σ_v x_v a_v = h·(X W) + X b.
+
+    It does not depend on z, so refinement computes it once per batch.
+
+    Attributes
+    ----------
+    xw
+        X W: (B, H).
+    xb
+        X b: (B,).
+    totals
+        N_d: (B,).
+    """
+
+    xw: Tensor
+    xb: Tensor
+    totals: Tensor
+
+
+@torch.no_grad()
+def data_term(x: SparseRows, weight: Tensor, bias: Tensor) -> DataTerm:
+    """Products of sparse counts with the output layer (W of (V, H), b of (V,))."""
+    return DataTerm(x.matmul(weight), x.matmul(bias[:, None]).squeeze(1), x.totals())
+
+
+def _bag_sum(indptr: Tensor, indices: Tensor, values: Tensor, dense: Tensor) -> Tensor:
+    if indices.numel() == 0:
+        return dense.new_zeros(indptr.numel() - 1, dense.shape[1])
+    return F.embedding_bag(
+        indices,
+        dense.contiguous(),
+        indptr,
+        mode="sum",
+        per_sample_weights=values.to(dense.dtype),
+        include_last_offset=True,
+    )
+
+
+class _SparseMatmul(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, x: SparseRows) -> Tensor:
+        ctx.x = x
+        return _bag_sum(x.indptr, x.indices, x.values, dense)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.x.t_matmul(grad), None

@@ -1,0 +1,27 @@
+"""Hooks into training."""
+
+from __future__ import annotations
+
+from longtail.training.config import TrainingConfig
+from longtail.training.history import EpochRecord
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Override what you need; every method does nothing by default.
+
+    Exceptions raised in a callback end the training; the last checkpoint is kept.
+    """
+
+    def on_fit_begin(self, config: TrainingConfig, n_rows: int, first_epoch: int) -> None:
+        """Before the first update; `first_epoch` is above 0 when a run is resumed."""
+
+    def on_batch_end(self, epoch: int, rows_done: int) -> None:
+        """After each update, with the rows done in this epoch."""
+
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        """After each epoch, its validation and its checkpoint."""
+
+    def on_fit_end(self, stopped: str) -> None:
+        """After the last epoch; `stopped` says why it was the last."""

@@ -1,0 +1,155 @@
+"""Checkpoints: everything a run needs to go on as if it had not stopped. JSON and safetensors.
+
+A checkpoint is a folder ``epoch-NNNNNN`` written under another name and renamed when complete, so
+that a process killed at any moment leaves the last whole one. Randomness is a function of the
+seed and the counters, so no generator's state is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from longtail.errors import CheckpointError
+
+__all__ = ["Checkpoint", "CheckpointStore"]
+
+_PREFIX = "epoch-"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state of a run after a whole epoch.
+
+    Attributes
+    ----------
+    state
+        JSON-ready: counters, history, what the run is a run of.
+    tensors
+        Parameters, optimiser moments and best weights, by name.
+    """
+
+    state: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in a folder; only the latest is kept.
+
+    Parameters
+    ----------
+    folder
+        Made if missing.
+    fingerprint
+        Identifies data and settings: a checkpoint of another run is refused.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str) -> None:
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+
+    def save(self, epoch: int, checkpoint: Checkpoint) -> None:
+        """Write, then forget older ones.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written; the previous checkpoint is kept.
+        """
+        target = self.folder / f"{_PREFIX}{epoch:06d}"
+        partial = self.folder / f".partial-{os.getpid()}"
+        try:
+            partial.mkdir(parents=True)
+            # clone: tensors that share storage cannot be written as they are.
+            tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
+            save_file(tensors, partial / "tensors.safetensors")
+            state = checkpoint.state | {"fingerprint": self.fingerprint}
+            (partial / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            _sync(partial)
+            if target.exists():
+                shutil.rmtree(target)
+            partial.rename(target)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CheckpointError(
+                f"The checkpoint of epoch {epoch} could not be written to {self.folder}: {error}. "
+                "Free some space or choose another folder; the previous checkpoint is kept."
+            ) from error
+        for old in self._existing():
+            if old != target:
+                shutil.rmtree(old)
+
+    def latest(self) -> Checkpoint | None:
+        """The last whole checkpoint, or None if there is none.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, or belongs to other data or settings.
+        """
+        existing = self._existing()
+        if not existing:
+            return None
+        path = existing[-1]
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            tensors = load_file(path / "tensors.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise CheckpointError(
+                f"The checkpoint {path} is damaged ({error}). Delete it and fit again."
+            ) from error
+        if state.get("fingerprint") != self.fingerprint:
+            raise CheckpointError(
+                f"The checkpoint {path} belongs to a run with other data or settings. Resume with "
+                "the data, parameters and seed of that run, or start afresh without resuming."
+            )
+        return Checkpoint(state, tensors)
+
+    def clear(self) -> None:
+        """Remove all checkpoints, and the folder if that leaves it empty."""
+        for path in self._existing():
+            shutil.rmtree(path)
+        for partial in self.folder.glob(".partial-*"):
+            shutil.rmtree(partial)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _existing(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{_PREFIX}*"))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments and step counts as named tensors."""
+    return {
+        f"optimizer.{i}.{name}": value
+        for i, entry in optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, i, name = key.split(".")
+            state.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+
+
+def _sync(folder: Path) -> None:
+    """Flush files to disk, so that a rename never outlives what it names."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,61 @@
+"""The settings of one training run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from longtail.inference import RefineSettings
+from longtail.training.schedules import RefineSchedule
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is fitted.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training rows, at most.
+    batch_size
+        B.
+    learning_rate, lr_schedule
+        Adam's peak step size; "cosine" falls to 0 at the last epoch, "constant" does not.
+    weight_decay
+        Decoupled (AdamW), on weight matrices; not on biases.
+    feature_dropout
+        Share of a row's features hidden from the encoder at each update (the likelihood still
+        scores all of them).
+    kl_anneal
+        Share of the updates over which the KL weight rises from 0 to 1; 0 for none.
+    refine_schedule
+        Pairs (first epoch, M): see `schedules.steps_at`.
+    refine_learning_rate
+        Step size of the local optimiser in training.
+    valid_refine
+        How validation rows are refined.
+    patience
+        Epochs without a better validation bound before stopping; None never stops early. It
+        counts from the end of annealing.
+    seed
+        Of everything random.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    lr_schedule: Literal["cosine", "constant"]
+    weight_decay: float
+    feature_dropout: float
+    kl_anneal: float
+    refine_schedule: RefineSchedule
+    refine_learning_rate: float
+    valid_refine: RefineSettings
+    patience: int | None
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self) | {"refine_schedule": [list(p) for p in self.refine_schedule]}

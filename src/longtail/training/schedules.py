@@ -1,0 +1,40 @@
+"""What changes during training: KL weight, learning rate, refinement steps.
+
+Each is a pure function of the update or epoch number, so that a resumed run follows the same
+path as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+__all__ = ["RefineSchedule", "kl_weight", "learning_rate", "steps_at"]
+
+RefineSchedule = Sequence[tuple[int, int]]
+
+
+def kl_weight(update: int, anneal_updates: float) -> float:
+    """β: rises linearly from 0 to 1 over the first `anneal_updates` updates."""
+    if anneal_updates <= 0:
+        return 1.0
+    return min(1.0, update / anneal_updates)
+
+
+def learning_rate(
+    update: int, total: int, peak: float, schedule: Literal["cosine", "constant"]
+) -> float:
+    """Adam's step size: "constant", or falling to 0 along half a cosine."""
+    if schedule == "constant":
+        return peak
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, update / total)))
+
+
+def steps_at(epoch: int, schedule: RefineSchedule) -> int:
+    """M in an epoch: that of the last pair (first epoch, M) which has begun.
+
+    ``[(0, 10)]`` is hybrid throughout, ``[(0, 0)]`` a plain VAE, ``[(0, 0), (20, 10)]`` starts
+    plain and refines from epoch 20 on.
+    """
+    return next((m for start, m in reversed(schedule) if start <= epoch), 0)
