@@ -26,9 +26,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from longtail.errors import ArchiveError
+from longtail.errors import ArchiveError, ArchiveWriteError
 
-__all__ = ["FORMAT_VERSION", "Archive", "read_archive", "write_archive"]
+__all__ = ["FORMAT_VERSION", "Archive", "check_replaceable", "read_archive", "write_archive"]
 
 FORMAT_VERSION = 1
 
@@ -70,7 +70,7 @@ def write_archive(path: str | Path, archive: Archive) -> None:
         there stays.
     """
     target = Path(path)
-    _check_replaceable(target)
+    check_replaceable(target)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     previous = target.with_name(f".{target.name}.previous-{os.getpid()}")
     try:
@@ -83,7 +83,7 @@ def write_archive(path: str | Path, archive: Archive) -> None:
     except OSError as error:
         if previous.exists() and not target.exists():
             previous.rename(target)
-        raise ArchiveError(
+        raise ArchiveWriteError(
             f"The model could not be written to {target}: {error}. Free some space or choose "
             "another folder; nothing that was there has changed."
         ) from error
@@ -92,7 +92,15 @@ def write_archive(path: str | Path, archive: Archive) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _check_replaceable(target: Path) -> None:
+def check_replaceable(path: str | Path) -> None:
+    """Check that a model may be written here: nothing, an empty folder, or a saved model.
+
+    Raises
+    ------
+    ArchiveError
+        If something else is there.
+    """
+    target = Path(path)
     if target.is_dir():
         if any(target.iterdir()) and not (target / _MANIFEST).exists():
             raise ArchiveError(

@@ -80,42 +80,44 @@ class HistoryDisplay:
         )
 
         def panel(columns: dict[str, str], title: str, height: int, log: bool = False) -> Any:
-            present = {c: n for c, n in columns.items() if table[c].null_count() < table.height}
-            names = list(present.values())
-            dashes = alt.StrokeDash(
-                "series:N", title=None, sort=names, legend=None if len(names) < 2 else alt.Legend()
-            )
-            label = " : ".join(f"datum.series == '{c}' ? '{n}'" for c, n in present.items())
+            names = list(columns.values())
+            labels = " : ".join(f"datum.series == '{c}' ? '{n}'" for c, n in columns.items())
             shown = (
-                base.transform_fold(list(present), as_=["series", "value"])
+                base.transform_fold(list(columns), as_=["series", "value"])
                 .transform_filter("isValid(datum.value)")
-                .transform_calculate(series=f"{label} : ''")
+                .transform_calculate(series=f"{labels} : ''")
             )
-            scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
-            y = alt.Y("value:Q", title=title, scale=scale)
-            tooltip = ["epoch:Q", "series:N", alt.Tooltip("value:Q", format=",.2f")]
+            scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=True)
+            legend = alt.Legend(symbolType="stroke") if len(names) > 1 else None
+            dash = alt.Scale(domain=names, range=[[1, 0], [6, 3]][-len(names) :])
             return (
                 shown.mark_line(point=alt.OverlayMarkDef(size=12))
-                .encode(y=y, color=color, strokeDash=dashes, tooltip=tooltip)
+                .encode(
+                    y=alt.Y("value:Q", title=title, scale=scale),
+                    color=color,
+                    strokeDash=alt.StrokeDash("series:N", title=None, scale=dash, legend=legend),
+                    tooltip=["epoch:Q", "series:N", alt.Tooltip("value:Q", format=",.2f")],
+                )
                 .properties(width=560, height=height)
             )
 
-        bounds = panel(
-            {
-                "valid_per_doc_amortized": "ELBO at ψ(x)",
-                "valid_per_doc_refined": "ELBO at ψ*",
-            }
-            if table["valid_per_doc_refined"].null_count() < table.height
-            else {"train_nats_per_row": "training ELBO, nats a row"},
-            "validation perplexity, per document"
-            if table["valid_per_doc_refined"].null_count() < table.height
-            else "nats a row",
-            260,
-            log=table["valid_per_doc_refined"].null_count() < table.height,
-        )
+        if table["valid_per_doc_refined"].null_count() < table.height:
+            bounds = panel(
+                {
+                    "valid_per_doc_refined": "ELBO at ψ*",
+                    "valid_per_doc_amortized": "ELBO at ψ(x)",
+                },
+                "validation perplexity, per document",
+                260,
+                log=True,
+            )
+        else:
+            bounds = panel(
+                {"train_nats_per_row": "training ELBO"}, "training ELBO, nats a row", 260
+            )
         weight = panel({"kl_weight": "KL weight"}, "KL weight", 70)
         active = panel({"active_kl": "dimensions"}, "latent dimensions in use", 110)
-        chart = alt.vconcat(bounds, active, weight).resolve_scale(color="shared")
+        chart = alt.vconcat(bounds, active, weight).resolve_scale(strokeDash="independent")
         return _styled(chart, "Training")
 
 
@@ -125,8 +127,8 @@ class EvaluationDisplay:
     Parameters
     ----------
     rungs
-        One mapping a figure: figure, estimator, per_doc, per_word, nats_per_row, se, mc_se,
-        samples, steps, and optionally model.
+        One mapping a figure: figure, estimator, per_doc, per_doc_se, per_word, nats_per_row,
+        se, mc_se, samples, steps, and optionally model.
     """
 
     def __init__(self, rungs: Sequence[Mapping[str, Any]]) -> None:
@@ -137,15 +139,15 @@ class EvaluationDisplay:
         return pl.DataFrame(self._rungs, infer_schema_length=None)
 
     def plot(self) -> Any:
-        """Mean log-likelihood of a row on each rung, ± 2 standard errors over rows.
+        """Perplexity per document on each rung, ± 2 standard errors over rows.
 
         Completion is left out of the picture: it scores other tokens.
         """
         alt = _altair()
         table = self.frame().filter(pl.col("figure") != "completion")
         table = table.with_columns(
-            low=pl.col("nats_per_row") - 2 * pl.col("se").fill_nan(0),
-            high=pl.col("nats_per_row") + 2 * pl.col("se").fill_nan(0),
+            low=pl.col("per_doc") - 2 * pl.col("per_doc_se").fill_nan(0),
+            high=pl.col("per_doc") + 2 * pl.col("per_doc_se").fill_nan(0),
         )
         order = table["estimator"].unique(maintain_order=True).to_list()
         many = "model" in table.columns
@@ -160,20 +162,28 @@ class EvaluationDisplay:
             color=color,
             **extra,
         )
-        x = alt.X("nats_per_row:Q", title="nats a row (higher is better)")
+        x = alt.X("per_doc:Q", title="perplexity per document (lower is better)")
         points = base.mark_point(filled=True, size=70).encode(
             x=x.scale(zero=False),
-            tooltip=["estimator", "per_doc", "per_word", "nats_per_row", "se", "samples", "steps"],
+            tooltip=[
+                "estimator:N",
+                *(
+                    alt.Tooltip(f"{c}:Q", format=",.2f")
+                    for c in ("per_doc", "per_word", "nats_per_row", "se")
+                ),
+                "samples:Q",
+                "steps:Q",
+            ],
         )
         bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=""), x2="high:Q")
         labels = base.mark_text(dy=-11, fontSize=11).encode(
-            x="nats_per_row:Q", text=alt.Text("per_doc:Q", format=",.0f")
+            x="per_doc:Q", text=alt.Text("per_doc:Q", format=",.0f")
         )
         chart = (bars + points + labels).properties(width=520, height={"step": 34 if many else 42})
         return _styled(
             chart,
             "Held-out bounds",
-            "bars: ± 2 standard errors over rows; labels: perplexity per document",
+            "bars: ± 2 standard errors over rows",
         )
 
 

@@ -9,7 +9,9 @@ from sklearn.exceptions import NotFittedError as _SklearnNotFittedError
 
 __all__ = [
     "ArchiveError",
+    "ArchiveWriteError",
     "CheckpointError",
+    "CheckpointWriteError",
     "DataError",
     "DataWarning",
     "LongtailError",
@@ -17,6 +19,7 @@ __all__ = [
     "NonFiniteError",
     "NotFittedError",
     "ParameterError",
+    "WriteError",
 ]
 
 
@@ -36,12 +39,24 @@ class NotFittedError(LongtailError, _SklearnNotFittedError):
     """A fitted model is needed, and this one has not been fitted."""
 
 
+class WriteError(LongtailError):
+    """Something cannot be written: no space, no permission. The input was not at fault."""
+
+
 class ArchiveError(LongtailError):
     """A saved model cannot be written, or cannot be opened safely."""
 
 
+class ArchiveWriteError(ArchiveError, WriteError):
+    """A saved model cannot be written."""
+
+
 class CheckpointError(LongtailError):
     """A training checkpoint is missing, damaged, or belongs to another run."""
+
+
+class CheckpointWriteError(CheckpointError, WriteError):
+    """A training checkpoint cannot be written."""
 
 
 class NonFiniteError(LongtailError, ArithmeticError):

@@ -124,7 +124,7 @@ def test_a_count_matrix_passes_through():
     counts = small()
     assert CountMatrix.from_any(counts) is counts
     assert CountMatrix.from_any(counts, row_ids=[5, 6, 7]).row_ids.to_list() == [5, 6, 7]
-    with pytest.raises(DataError, match="counts.align"):
+    with pytest.raises(DataError, match=r"counts.align"):
         CountMatrix.from_any(counts, vocabulary=["c", "b", "a"])
     unnamed = CountMatrix.from_any(SMALL)
     assert CountMatrix.from_any(unnamed, vocabulary=["c", "b", "a"]).vocabulary[0] == "c"
@@ -160,7 +160,10 @@ def test_row_ids(row_ids, dtype, expected):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (-3, r"Negative values in data.*'doc1' \(at position 1\), feature 'b' \(column 1\) holds -3"),
+        (
+            -3,
+            r"Negative values in data.*'doc1' \(at position 1\), feature 'b' \(column 1\) holds -3",
+        ),
         (np.nan, r"NaN or inf.*'doc1' \(at position 1\), feature 'b' \(column 1\) holds nan"),
         (np.inf, r"NaN or inf.*'doc1'.*'b'.*holds inf \(1 such value"),
         (-np.inf, r"NaN or inf.*holds -inf"),
@@ -226,12 +229,13 @@ def test_refused_input(X, message):
 
 
 def test_unsuitable_elements_are_a_type_error_too():
-    with pytest.raises(TypeError, match="argument must be .* string.* number"):
+    with pytest.raises(TypeError, match=r"argument must be .* string.* number"):
         CountMatrix.from_any(np.array([[{"foo": "bar"}, 2]], dtype=object))
 
 
-def test_damaged_sparse_structure():
-    damaged = sp.csr_array(np.eye(3))
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csc_matrix, sp.bsr_array])
+def test_damaged_sparse_structure(container):
+    damaged = container(np.eye(3))
     damaged.indices[1] = 7
     with pytest.raises(DataError, match="damaged"):
         CountMatrix.from_any(damaged)

@@ -40,7 +40,9 @@ def test_json_round_trip(settings):
 
 
 def test_unknown_keys():
-    with pytest.raises(DataError, match=r"'text_colum'. Did you mean 'text_column'\? Valid.*min_df"):
+    with pytest.raises(
+        DataError, match=r"'text_colum'. Did you mean 'text_column'\? Valid.*min_df"
+    ):
         ReadSettings.from_dict({"text_colum": "x"})
 
 
@@ -53,6 +55,7 @@ def test_unknown_keys():
         ({"text_column": "a", "feature_column": "b"}, "exclude each other"),
         ({"row_column": "a"}, "needs feature_column"),
         ({"value_column": "a"}, "needs feature_column"),
+        ({"row_column": "a", "feature_column": "a"}, "must be different columns"),
         ({"lowercase": "yes"}, "lowercase must be True or False"),
         ({"stop_words": "german"}, "stop_words must be None, 'english' or a list"),
         ({"stop_words": [1]}, "stop_words"),

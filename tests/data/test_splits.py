@@ -52,7 +52,7 @@ def test_splits_are_disjoint_complete_and_keep_duplicates_together(seed, sizes, 
         return
     assert len(parts) == len(sizes) + 1
     ids = [part.row_ids.to_list() for part in parts]
-    assert sorted(sum(ids, [])) == list(range(n_rows))
+    assert sorted(row for part in ids for row in part) == list(range(n_rows))
     assert all(part == sorted(part) for part in ids)
     contents = [set(part.row_keys().tolist()) for part in parts]
     assert len(set().union(*contents)) == sum(map(len, contents))

@@ -157,24 +157,18 @@ def _canonical(X: Any) -> csr_array:
     """Return a canonical CSR copy of any scipy sparse object, in at least its own precision."""
     _check_dimensions(X.shape)
     _check_dtype(X.dtype)
-    source = X.tocsr()
-    data = source.data
-    if data.dtype.kind in "biu" or data.dtype.itemsize > 8:
-        # Sums of duplicate entries must not overflow a narrow integer type.
-        data = data.astype(np.float64)
-    fits = max(X.shape[1], len(data)) <= _INT32_MAX
-    index = np.dtype(np.int32 if fits else np.int64)
+    if X.dtype.kind in "biu" or X.dtype.itemsize > 8:
+        # Converting can sum duplicate entries, which must not overflow a narrow integer type.
+        X = X.astype(np.float64)
     try:
-        csr = csr_array(
-            (
-                data.copy() if data is source.data else data,
-                source.indices.astype(index),
-                source.indptr.astype(index),
-            ),
-            shape=X.shape,
-        )
-        # A row pointer or column number out of range would make compiled code read outside.
-        csr.check_format(full_check=True)
+        if hasattr(X, "check_format"):
+            # An index out of range would make compiled code read and write outside its arrays.
+            X.check_format(full_check=True)
+        source = X.tocsr()
+        fits = max(X.shape[1], len(source.data)) <= _INT32_MAX
+        index = np.dtype(np.int32 if fits else np.int64)
+        indices, indptr = source.indices.astype(index), source.indptr.astype(index)
+        csr = csr_array((source.data.copy(), indices, indptr), shape=X.shape)
     except ValueError as error:
         raise DataError(
             f"The sparse matrix of shape {X.shape} is damaged: {error}. Build it anew from its "

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -300,4 +300,5 @@ def _write_cache(path: Path, frame: pl.DataFrame) -> None:
         os.replace(partial, path)
     except (OSError, pl.exceptions.PolarsError) as error:
         _LOG.warning("The docstrings cannot be cached in '%s': %s.", path.parent, error)
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()

@@ -45,7 +45,6 @@ def read_long_table(path: Path, settings: ReadSettings) -> CountMatrix:
         raise DataError(f"'{path}' has columns but no rows; expected at least one entry.")
     rows = _rows(frame, row, feature, table)
     row_order = rows.unique(maintain_order=True)
-    values = _values(frame, value, table)
     features = frame[feature]
     if isinstance(features.dtype, pl.List):
         if value is not None:
@@ -54,6 +53,7 @@ def read_long_table(path: Path, settings: ReadSettings) -> CountMatrix:
                 f"value_column={value!r} cannot apply. Leave it out."
             )
         rows, features = _explode(rows, features, table)
+    values = _values(frame, value, table)
     features = _checked_keys(features, table)
     names = features.unique().cast(pl.String).sort()
     columns = _codes(features, names.cast(features.dtype))

@@ -30,8 +30,10 @@ def read_npz(path: Path, settings: ReadSettings) -> CountMatrix:
     """Read a matrix written by `scipy.sparse.save_npz`; nothing in the file is executed."""
     expected = "a matrix written by scipy.sparse.save_npz"
     try:
-        # load_npz passes allow_pickle=False, so a file cannot smuggle objects in.
-        matrix = scipy.sparse.load_npz(path)
+        # load_npz passes allow_pickle=False, so a file cannot smuggle objects in. It would leave
+        # a damaged file open, had it opened it itself.
+        with path.open("rb") as file:
+            matrix = scipy.sparse.load_npz(file)
     except (
         *(OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError),
         *(zipfile.BadZipFile, zlib.error),

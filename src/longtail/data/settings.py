@@ -129,6 +129,10 @@ def _faults(settings: ReadSettings) -> list[str]:
         found.append("text_column and row_column/feature_column exclude each other")
     if settings.feature_column is None and (settings.row_column or settings.value_column):
         found.append("a long table needs feature_column")
+    long = [settings.row_column, settings.feature_column, settings.value_column]
+    named = [name for name in long if name is not None]
+    if len(set(named)) < len(named):
+        found.append("row_column, feature_column and value_column must be different columns")
     if not isinstance(settings.lowercase, bool):
         found.append(f"lowercase must be True or False, but is {settings.lowercase!r}")
     found += [_stop_word_fault(settings.stop_words), _ngram_fault(settings.ngram_range)]

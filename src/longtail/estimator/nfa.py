@@ -42,6 +42,9 @@ __all__ = ["NonlinearFactorAnalysis", "Posterior"]
 
 Array = npt.NDArray[np.float32]
 
+# Enough that the best epoch is judged by the model and not by where the encoder starts.
+_VALID_STEPS = 50
+
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
@@ -223,7 +226,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         callbacks
             Called during training.
         checkpoint
-            Folder for a checkpoint after every epoch; removed when the fit is done.
+            Folder for a checkpoint after every epoch. The last one stays when the fit is done:
+            delete the folder once the model is saved.
         resume
             Go on from the checkpoint there, if there is one.
 
@@ -323,18 +327,22 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if checkpoint is not None:
             fingerprint = rows.fingerprint(self.get_params(deep=False), seed)
             store = CheckpointStore(checkpoint, fingerprint)
-        shown: list[Callback] = [ProgressBar()] if self.verbose else []
-        return run_training(
-            network,
-            rows.train,
-            rows.valid,
-            transform,
-            self._training_config(seed),
-            device=resolve_device(self.device),
-            callbacks=[*callbacks, *shown],
-            checkpoints=store,
-            resume=resume,
-        )
+        bar = ProgressBar() if self.verbose else None
+        try:
+            return run_training(
+                network,
+                rows.train,
+                rows.valid,
+                transform,
+                self._training_config(seed),
+                device=resolve_device(self.device),
+                callbacks=[*callbacks, *([bar] if bar else [])],
+                checkpoints=store,
+                resume=resume,
+            )
+        finally:
+            if bar is not None:
+                bar.close()
 
     def _training_config(self, seed: int) -> TrainingConfig:
         return TrainingConfig(
@@ -347,7 +355,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             kl_anneal=float(self.kl_anneal),
             refine_schedule=refine_schedule(self.refine_steps),
             refine_learning_rate=float(self.refine_learning_rate),
-            valid_refine=RefineSettings(min(20, int(self.eval_refine_steps))),
+            valid_refine=RefineSettings(min(_VALID_STEPS, int(self.eval_refine_steps))),
             patience=self.patience,
             seed=seed,
         )

@@ -22,8 +22,12 @@ VARIANCE_THRESHOLD = 0.01  # Burda et al. 2016, active units
 def _summary(log_prob: Array, totals: Array) -> dict[str, float]:
     """Perplexities, mean and standard error over rows of per-row log-probabilities."""
     n = len(log_prob)
+    per_token = -log_prob / totals
+    per_doc = float(np.exp(per_token.mean()))
     return {
-        "per_doc": float(np.exp(np.mean(-log_prob / totals))),
+        "per_doc": per_doc,
+        # Delta method: d exp(u) = exp(u) du.
+        "per_doc_se": float(per_doc * per_token.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan,
         "per_word": float(np.exp(-log_prob.sum() / totals.sum())),
         "nats_per_row": float(log_prob.mean()),
         "se": float(log_prob.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
@@ -39,6 +43,8 @@ class Floor:
     per_doc, per_word
         Perplexity averaged over rows, exp(mean_d −b_d/N_d), and over tokens,
         exp(−Σ b_d / Σ N_d).
+    per_doc_se
+        Standard error of `per_doc` over rows (delta method).
     nats_per_row
         Mean log-probability of a row, nats.
     se
@@ -46,6 +52,7 @@ class Floor:
     """
 
     per_doc: float
+    per_doc_se: float
     per_word: float
     nats_per_row: float
     se: float
@@ -62,7 +69,7 @@ class Bound:
 
     Attributes
     ----------
-    per_doc, per_word, nats_per_row, se
+    per_doc, per_doc_se, per_word, nats_per_row, se
         As in `Floor`.
     mc_se
         Monte Carlo standard error of `nats_per_row`, nats: repeating the evaluation on the same
@@ -74,6 +81,7 @@ class Bound:
     """
 
     per_doc: float
+    per_doc_se: float
     per_word: float
     nats_per_row: float
     se: float
@@ -96,7 +104,7 @@ class Completion:
 
     Attributes
     ----------
-    per_doc, per_word, nats_per_row, se
+    per_doc, per_doc_se, per_word, nats_per_row, se
         As in `Floor`, of the held-out tokens under E_q[p].
     rows, skipped_rows
         Rows scored; rows with fewer than two tokens, which cannot be split.
@@ -107,6 +115,7 @@ class Completion:
     """
 
     per_doc: float
+    per_doc_se: float
     per_word: float
     nats_per_row: float
     se: float
@@ -259,6 +268,7 @@ class Evaluation:
                 "figure": name,
                 "estimator": label,
                 "per_doc": r.per_doc,
+                "per_doc_se": r.per_doc_se,
                 "per_word": r.per_word,
                 "nats_per_row": r.nats_per_row,
                 "se": r.se,
@@ -275,13 +285,14 @@ class Evaluation:
             f" ({self.dropped_rows:,} empty rows dropped; unseen features hold"
             f" {self.unseen['mass']:.1%} of the mass, in {self.unseen['rows']:.1%} of the rows)",
             "",
-            f"{'estimator':<31}{'per doc':>9}{'per word':>9}{'nats/row':>10}{'± se':>7}"
+            f"{'estimator':<31}{'per doc':>9}{'± se':>7}{'per word':>9}{'nats/row':>10}{'± se':>7}"
             f"{'± MC':>7}{'S':>5}{'M':>5}",
         ]
         for r in self._table():
             mc = "" if r["mc_se"] is None else f"{r['mc_se']:.2f}"
             lines.append(
-                f"{r['estimator']:<31}{r['per_doc']:>9.1f}{r['per_word']:>9.1f}"
+                f"{r['estimator']:<31}{r['per_doc']:>9.1f}{r['per_doc_se']:>7.1f}"
+                f"{r['per_word']:>9.1f}"
                 f"{r['nats_per_row']:>10.2f}{r['se']:>7.2f}{mc:>7}"
                 f"{r['samples'] or '':>5}{'' if r['steps'] is None else r['steps']:>5}"
             )

@@ -75,8 +75,9 @@ class Multinomial(Likelihood):
         p = self.probabilities(logits)
         out = torch.zeros_like(p)
         for d, n in enumerate(totals.long().tolist()):
-            tokens = torch.multinomial(p[d], n, replacement=True, generator=generator)
-            out[d].scatter_add_(0, tokens, out.new_ones(n))
+            if n > 0:  # torch.multinomial refuses to draw nothing
+                tokens = torch.multinomial(p[d], n, replacement=True, generator=generator)
+                out[d] = torch.bincount(tokens, minlength=p.shape[1])
         return out
 
     def floor(self, unigram: Tensor, x: SparseRows) -> Tensor:

@@ -7,6 +7,7 @@ seed and the counters, so no generator's state is kept.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,11 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from longtail.errors import CheckpointError
+from longtail.errors import CheckpointError, CheckpointWriteError
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
 _PREFIX = "epoch-"
+_STATE, _TENSORS, _DIGEST = "state.json", "tensors.safetensors", "sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,31 +64,33 @@ class CheckpointStore:
 
         Raises
         ------
-        CheckpointError
+        CheckpointWriteError
             If it cannot be written; the previous checkpoint is kept.
         """
         target = self.folder / f"{_PREFIX}{epoch:06d}"
         partial = self.folder / f".partial-{os.getpid()}"
         try:
+            # What a killed process left: process numbers repeat, in containers above all.
+            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            # clone: tensors that share storage cannot be written as they are.
             tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
-            save_file(tensors, partial / "tensors.safetensors")
+            save_file(tensors, partial / _TENSORS)
             state = checkpoint.state | {"fingerprint": self.fingerprint}
-            (partial / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            (partial / _STATE).write_text(json.dumps(state), encoding="utf-8")
+            (partial / _DIGEST).write_text(_digest(partial), encoding="utf-8")
             _sync(partial)
             if target.exists():
                 shutil.rmtree(target)
             partial.rename(target)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise CheckpointError(
+            raise CheckpointWriteError(
                 f"The checkpoint of epoch {epoch} could not be written to {self.folder}: {error}. "
                 "Free some space or choose another folder; the previous checkpoint is kept."
             ) from error
         for old in self._existing():
             if old != target:
-                shutil.rmtree(old)
+                shutil.rmtree(old, ignore_errors=True)
 
     def latest(self) -> Checkpoint | None:
         """The last whole checkpoint, or None if there is none.
@@ -101,13 +105,15 @@ class CheckpointStore:
             return None
         path = existing[-1]
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            tensors = load_file(path / "tensors.safetensors")
+            if (path / _DIGEST).read_text(encoding="utf-8") != _digest(path):
+                raise ValueError("its files do not match their SHA-256")
+            state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+            tensors = load_file(path / _TENSORS)
         except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(
                 f"The checkpoint {path} is damaged ({error}). Delete it and fit again."
             ) from error
-        if state.get("fingerprint") != self.fingerprint:
+        if state["fingerprint"] != self.fingerprint:
             raise CheckpointError(
                 f"The checkpoint {path} belongs to a run with other data or settings. Resume with "
                 "the data, parameters and seed of that run, or start afresh without resuming."
@@ -146,6 +152,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of both files: safetensors notices a wrong length, not a wrong byte."""
+    parts = []
+    for name in (_STATE, _TENSORS):
+        with (folder / name).open("rb") as file:
+            parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(parts)
 
 
 def _sync(folder: Path) -> None:

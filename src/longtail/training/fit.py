@@ -176,6 +176,10 @@ class _Run:
         self._check_parameters()
         kl = sums.kl / sums.rows
         valid = self._validate()
+        if not math.isfinite(valid.get("nats", 0.0)):
+            raise NonFiniteError(
+                f"After epoch {state.epoch} the validation bound is {valid['nats']}." + _REMEDY
+            )
         record = EpochRecord(
             epoch=state.epoch,
             updates=state.update,

@@ -1,0 +1,74 @@
+"""The application: commands, and what happens when something goes wrong.
+
+Exit codes: 0 done; 1 failed; 2 bad usage or bad input.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.metadata import version
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from longtail.cli import commands
+from longtail.cli.output import log, show_notices
+from longtail.errors import LongtailError, NonFiniteError, WriteError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="longtail",
+    help="Deep generative models of sparse, long-tailed counts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(commands.demo)
+app.command()(commands.fit)
+app.command()(commands.evaluate)
+app.command()(commands.transform)
+app.command()(commands.info)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"longtail {version('longtail')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    show_notices()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except (NonFiniteError, WriteError) as error:
+        log(f"failed: {error}")
+        sys.exit(1)
+    except LongtailError as error:
+        log(f"error: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt as interrupt:
+        log(f"interrupted. {interrupt}".rstrip())
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

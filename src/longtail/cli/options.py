@@ -1,0 +1,78 @@
+"""Options that several commands share, and how text on the command line becomes values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "DataArgument",
+    "JsonOption",
+    "ModelArgument",
+    "SeedOption",
+    "parse_df",
+    "parse_ngrams",
+    "parse_refine_steps",
+    "parse_table_path",
+]
+
+ModelArgument = Annotated[Path, typer.Argument(help="Folder of a saved model.", metavar="MODEL")]
+DataArgument = Annotated[
+    Path, typer.Argument(help="File or folder of data; see `longtail fit --help`.", metavar="DATA")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+
+
+def parse_df(text: str | int | float) -> int | float:
+    """A number of rows ("5") or a share of them ("0.5")."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected a number of rows such as 5, or a share such as 0.5; got {text!r}"
+        ) from None
+
+
+def parse_ngrams(text: Any) -> Any:
+    """Shortest and longest: "1,2" stays as it is, "2" becomes "1,2"."""
+    try:
+        parts = [int(p) for p in str(text).split(",")]
+    except ValueError:
+        parts = []
+    if len(parts) == 1:
+        return f"1,{parts[0]}"
+    if len(parts) != 2:
+        raise typer.BadParameter(
+            f"expected the longest n-gram, or 'shortest,longest'; got {text!r}"
+        )
+    return f"{parts[0]},{parts[1]}"
+
+
+def parse_refine_steps(text: str) -> int | list[tuple[int, int]]:
+    """One number ("10"), or pairs: "0:0,20:10" → [(0, 0), (20, 10)]."""
+    try:
+        if ":" not in text:
+            return int(text)
+        pairs = [pair.split(":") for pair in text.split(",")]
+        return [(int(epoch), int(steps)) for epoch, steps in pairs]
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected a number of steps such as 10, or epoch:steps pairs such as 0:0,20:10; "
+            f"got {text!r}"
+        ) from None
+
+
+def parse_table_path(path: Path | None) -> Path | None:
+    """A path that ends in .parquet or .csv."""
+    if path is not None and path.suffix not in (".parquet", ".csv"):
+        raise typer.BadParameter(f"expected a name ending in .parquet or .csv; got {path.name!r}")
+    return path

@@ -1,0 +1,86 @@
+"""What commands print: results on standard output, all else on standard error."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from longtail.errors import WriteError
+
+__all__ = ["log", "print_json", "progress_bar", "result", "show_notices", "write_table"]
+
+
+def _stderr() -> Console:
+    # Made when used: tests and shells may replace the stream.
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def log(message: str) -> None:
+    """Tell the user what is going on."""
+    _stderr().print(message, markup=False)
+
+
+def result(text: str) -> None:
+    """Print a result for people."""
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print a result for programs: one JSON object."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def show_notices() -> None:
+    """Show warnings as plain notices, without file names and source lines."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        log(f"notice: {message}")
+
+    warnings.showwarning = show
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A display for (stage, done, in all); silent when standard error is no terminal."""
+    console = _stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done)
+
+        yield report
+
+
+def write_table(table: Any, path: Path) -> None:
+    """Write a Polars table as Parquet or CSV, by extension.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written.
+    """
+    try:
+        if path.suffix == ".csv":
+            table.write_csv(path)
+        else:
+            table.write_parquet(path)
+    except OSError as error:
+        raise WriteError(f"{path} could not be written: {error}.") from error

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+# Tests compute little at a time: more threads would only get into each other's way.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_torch_seed():
+    """The library never draws from torch's global generator; tests may."""
+    torch.manual_seed(0)

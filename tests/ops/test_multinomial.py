@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from longtail.ops import data_term, multinomial_log_prob, reference
+from tests.builders import sparse
+
+# B, V, H
+SHAPES = [(1, 1, 1), (1, 7, 3), (5, 1, 2), (4, 9, 1), (13, 37, 5)]
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-11}
+
+
+def example(shape, dtype, *, empty=False, scale=1.0):
+    b, v, h = shape
+    counts = np.random.default_rng(0).poisson(1.0, (b, v))
+    if empty:
+        counts[0] = 0
+    generator = torch.Generator().manual_seed(1)
+    parts = [torch.randn(*s, generator=generator, dtype=dtype) for s in [(b, h), (v, h), (v,)]]
+    parts[0] *= scale
+    return sparse(counts, dtype), [p.requires_grad_() for p in parts]
+
+
+def values_and_gradients(kernel, parts, x, weights):
+    out = kernel(*parts, x)
+    return [out, *torch.autograd.grad(out, parts, weights)]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_agrees_with_the_reference(shape, empty, dtype):
+    x, parts = example(shape, dtype, empty=empty)
+    weights = torch.randn(shape[0], dtype=dtype)
+    fused = values_and_gradients(multinomial_log_prob, parts, x, weights)
+    readable = values_and_gradients(reference.multinomial_log_prob, parts, x, weights)
+    for a, b in zip(fused, readable, strict=True):
+        assert a.dtype == dtype
+        torch.testing.assert_close(a, b, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_gradcheck():
+    x, parts = example((4, 6, 3), torch.float64, empty=True)
+    assert torch.autograd.gradcheck(lambda *p: multinomial_log_prob(*p, x), parts)
+
+
+def test_an_empty_row_has_log_prob_0_and_no_gradient():
+    x, parts = example((3, 5, 2), torch.float32, empty=True)
+    out = multinomial_log_prob(*parts, x)
+    assert out[0] == 0
+    gradients = torch.autograd.grad(out[0], parts)
+    assert all((g == 0).all() for g in gradients)
+
+
+def test_without_any_count():
+    _, parts = example((2, 4, 3), torch.float32)
+    out = multinomial_log_prob(*parts, sparse(np.zeros((2, 4)), torch.float32))
+    assert out.tolist() == [0, 0]
+    assert all((g == 0).all() for g in torch.autograd.grad(out.sum(), parts))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_huge_logits_do_not_overflow(size, dtype):
+    x, (h, weight, bias) = example((3, 6, 2), dtype, empty=True)
+    spread = torch.linspace(-1, 1, 6, dtype=dtype) * size
+    for parts in ([h * size, weight, bias], [h, weight, bias + size], [h, weight, bias + spread]):
+        fresh = [p.detach().requires_grad_() for p in parts]
+        ones = torch.ones(3, dtype=dtype)
+        fused = values_and_gradients(multinomial_log_prob, fresh, x, ones)
+        readable = values_and_gradients(reference.multinomial_log_prob, fresh, x, ones)
+        for a, b in zip(fused, readable, strict=True):
+            assert a.isfinite().all()
+            # Rounding is relative to logits of 1e4 and totals of about 6.
+            atol = 6e4 * torch.finfo(dtype).eps * 20
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=atol)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
+def test_only_the_gradients_asked_for(wanted):
+    x, parts = example((4, 6, 3), torch.float64)
+    expected = torch.autograd.grad(reference.multinomial_log_prob(*parts, x).sum(), parts)
+    asked = [p.detach().requires_grad_(i in wanted) for i, p in enumerate(parts)]
+    multinomial_log_prob(*asked, x).sum().backward()
+    for i, part in enumerate(asked):
+        if i in wanted:
+            torch.testing.assert_close(part.grad, expected[i])
+        else:
+            assert part.grad is None
+
+
+def test_no_gradient_asked_for():
+    x, parts = example((4, 6, 3), torch.float64)
+    out = multinomial_log_prob(*(p.detach() for p in parts), x)
+    assert not out.requires_grad
+
+
+def test_a_held_data_term_changes_nothing():
+    x, (h, weight, bias) = example((4, 6, 3), torch.float64)
+    term = data_term(x, weight, bias)
+    for scale in (1.0, -2.0):
+        parts = [(h * scale).detach().requires_grad_(), weight, bias]
+        ones = torch.ones(4, dtype=torch.float64)
+        once = values_and_gradients(multinomial_log_prob, parts, x, ones)
+        held = values_and_gradients(
+            lambda *p: multinomial_log_prob(*p, data=term), parts, x, ones
+        )
+        for a, b in zip(once, held, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
