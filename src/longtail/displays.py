@@ -88,8 +88,12 @@ class HistoryDisplay:
                 .transform_calculate(series=f"{labels} : ''")
             )
             scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=True)
-            legend = alt.Legend(symbolType="stroke") if len(names) > 1 else None
-            dash = alt.Scale(domain=names, range=[[1, 0], [6, 3]][-len(names) :])
+            legend = (
+                alt.Legend(symbolType="stroke", symbolStrokeColor="#555", symbolSize=300)
+                if len(names) > 1
+                else None
+            )
+            dash = alt.Scale(domain=names, range=[[1, 0], [6, 3]][: len(names)])
             return (
                 shown.mark_line(point=alt.OverlayMarkDef(size=12))
                 .encode(

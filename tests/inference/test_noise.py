@@ -78,7 +78,10 @@ def test_the_numbers_themselves():
     """Every seeded result would change with them."""
     x = draw(torch.tensor([0, -1, 2**62]), seed=7, k=3, stream=Stream.BOUND, step=2)
     expected = torch.tensor(
-        [[-0.704705, -0.031361, -0.183025], [0.730122, -0.182685, 0.894710],
-         [-0.386723, -0.355108, -0.147967]]
+        [
+            [-0.704705, -0.031361, -0.183025],
+            [0.730122, -0.182685, 0.894710],
+            [-0.386723, -0.355108, -0.147967],
+        ]
     )
     torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)

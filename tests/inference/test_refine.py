@@ -98,7 +98,9 @@ def test_it_raises_the_elbo():
     model, rows, start = setup()
     bounds = [expected_elbo(model, rows, start)]
     for steps in (10, 50):
-        star = refine(model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(steps))
+        star = refine(
+            model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(steps)
+        )
         bounds.append(expected_elbo(model, rows, star))
     assert (bounds[1] > bounds[0]).double().mean() > 0.9
     assert bounds[0].mean() < bounds[1].mean() < bounds[2].mean()

@@ -104,8 +104,6 @@ def test_a_held_data_term_changes_nothing():
         parts = [(h * scale).detach().requires_grad_(), weight, bias]
         ones = torch.ones(4, dtype=torch.float64)
         once = values_and_gradients(multinomial_log_prob, parts, x, ones)
-        held = values_and_gradients(
-            lambda *p: multinomial_log_prob(*p, data=term), parts, x, ones
-        )
+        held = values_and_gradients(lambda *p: multinomial_log_prob(*p, data=term), parts, x, ones)
         for a, b in zip(once, held, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0)

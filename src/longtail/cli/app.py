@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from longtail.cli import commands
-from longtail.cli.output import log, show_notices
+from longtail.cli.output import Interrupted, log, show_notices
 from longtail.errors import LongtailError, NonFiniteError, WriteError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,8 @@ def _root(
 def main() -> None:
     """Run the command line and exit."""
     show_notices()
+    # Not KeyboardInterrupt: Typer would swallow it, and its message, and exit with 130.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
@@ -61,7 +63,7 @@ def main() -> None:
     except LongtailError as error:
         log(f"error: {error}")
         sys.exit(2)
-    except KeyboardInterrupt as interrupt:
+    except Interrupted as interrupt:
         log(f"interrupted. {interrupt}".rstrip())
         sys.exit(1)
     except BrokenPipeError:
@@ -71,4 +73,4 @@ def main() -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Interrupted

@@ -18,7 +18,7 @@ from longtail.cli.options import (
     parse_refine_steps,
     parse_table_path,
 )
-from longtail.cli.output import log, print_json, progress_bar, result, write_table
+from longtail.cli.output import Interrupted, log, print_json, progress_bar, result, write_table
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -227,8 +227,8 @@ def fit(
     started = time.perf_counter()
     try:
         model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
+    except Interrupted:
+        raise Interrupted(
             f"Whole epochs are kept in {checkpoint}: repeat the command with --resume."
         ) from None
     model.save(out)

@@ -14,7 +14,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from longtail.errors import WriteError
 
-__all__ = ["log", "print_json", "progress_bar", "result", "show_notices", "write_table"]
+__all__ = [
+    "Interrupted",
+    "log",
+    "print_json",
+    "progress_bar",
+    "result",
+    "show_notices",
+    "write_table",
+]
+
+
+class Interrupted(BaseException):
+    """The user, or the system, wants the command to end: SIGINT or SIGTERM."""
 
 
 def _stderr() -> Console:

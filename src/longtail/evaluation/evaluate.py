@@ -12,6 +12,7 @@ import torch
 
 from longtail.data import Batches, CountMatrix
 from longtail.data.counts import Unseen
+from longtail.data.hashing import row_keys
 from longtail.errors import DataError
 from longtail.evaluation.bounds import RowBounds, row_bounds
 from longtail.evaluation.completion import completion_rows, split_tokens
@@ -136,9 +137,8 @@ def _completion(
     if len(usable) == 0:
         return None
     observed, held_out = observed[usable], held_out[usable]
-    batches = Batches(
-        observed, transform.apply(observed), counts.row_keys()[usable], settings.batch_size
-    )
+    # Keyed by the observed half too: the held-out half does not even reach the noise.
+    batches = Batches(observed, transform.apply(observed), row_keys(observed), settings.batch_size)
     scores = completion_rows(
         model,
         batches.ordered(),
@@ -169,6 +169,9 @@ def _assemble(
 ) -> Evaluation:
     totals, samples, steps = counts.totals, settings.samples, settings.refine.steps
     gap = rows.elbo_refined - rows.elbo_amortized
+    # Noise is keyed by content: m equal rows share one error, of variance m² in their sum.
+    _, group, sizes = np.unique(counts.row_keys(), return_inverse=True, return_counts=True)
+    copies = sizes[group]
     return Evaluation(
         rows=counts.n_rows,
         dropped_rows=dropped,
@@ -179,12 +182,12 @@ def _assemble(
         },
         floor=Floor.from_rows(floor, totals),
         elbo_amortized=Bound.from_rows(
-            rows.elbo_amortized, rows.var_amortized, totals, samples=samples, steps=0
+            rows.elbo_amortized, rows.var_amortized * copies, totals, samples=samples, steps=0
         ),
         elbo_refined=Bound.from_rows(
-            rows.elbo_refined, rows.var_refined, totals, samples=samples, steps=steps
+            rows.elbo_refined, rows.var_refined * copies, totals, samples=samples, steps=steps
         ),
-        iw=Bound.from_rows(rows.iw, rows.var_iw, totals, samples=samples, steps=steps),
+        iw=Bound.from_rows(rows.iw, rows.var_iw * copies, totals, samples=samples, steps=steps),
         completion=completion,
         gap=Gap.from_rows(gap),
         active_dims=ActiveDims.from_rows(rows.kl, rows.mean),
