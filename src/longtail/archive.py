@@ -4,7 +4,7 @@
     weights.safetensors  parameters of the model, idf, training word frequencies
     vocabulary.json      feature names, in order
     history.json         one record an epoch
-    README.md            a model card
+    README.md            a model card, which may be edited
     manifest.json        size and SHA-256 of each of these
 
 This module handles plain dictionaries and arrays; what they mean is the estimator's business.
@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ __all__ = ["FORMAT_VERSION", "Archive", "check_replaceable", "read_archive", "wr
 
 FORMAT_VERSION = 1
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _CARD, _WEIGHTS = "manifest.json", "README.md", "weights.safetensors"
+_CHECKED = ("config.json", _WEIGHTS, "vocabulary.json", "history.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,25 +72,30 @@ def write_archive(path: str | Path, archive: Archive) -> None:
     """
     target = Path(path)
     check_replaceable(target)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    previous = target.with_name(f".{target.name}.previous-{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        _write_files(partial, archive)
-        if target.exists():
-            target.rename(previous)
-        partial.rename(target)
+        with TemporaryDirectory(
+            prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True
+        ) as work:
+            _put(target, Path(work), archive)
     except OSError as error:
-        if previous.exists() and not target.exists():
-            previous.rename(target)
         raise ArchiveWriteError(
             f"The model could not be written to {target}: {error}. Free some space or choose "
             "another folder; nothing that was there has changed."
         ) from error
+
+
+def _put(target: Path, work: Path, archive: Archive) -> None:
+    partial, previous = work / "new", work / "old"
+    partial.mkdir()
+    _write_files(partial, archive)
+    try:
+        if target.exists():
+            target.rename(previous)
+        partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(previous, ignore_errors=True)
+        if previous.exists() and not target.exists():
+            previous.rename(target)
 
 
 def check_replaceable(path: str | Path) -> None:
@@ -102,10 +108,12 @@ def check_replaceable(path: str | Path) -> None:
     """
     target = Path(path)
     if target.is_dir():
-        if any(target.iterdir()) and not (target / _MANIFEST).exists():
+        names = {path.name for path in target.iterdir()}
+        # Replacing removes the folder, so nothing else may be in it.
+        if names and not {_MANIFEST, _WEIGHTS} <= names <= {_MANIFEST, _CARD, *_CHECKED}:
             raise ArchiveError(
-                f"{target} is a folder with other files in it, not a saved model: it is left as it "
-                "is. Choose a new folder."
+                f"{target} is not a saved model, or holds other files too: it is left as it is. "
+                "Choose a new folder."
             )
     elif target.exists():
         raise ArchiveError(f"{target} is a file; a model is saved as a folder. Choose a new name.")
@@ -115,12 +123,12 @@ def _write_files(folder: Path, archive: Archive) -> None:
     config = {"format_version": FORMAT_VERSION} | archive.config
     contents = {
         "config.json": _json(config),
-        "weights.safetensors": save_tensors(
+        _WEIGHTS: save_tensors(
             {k: np.ascontiguousarray(v) for k, v in archive.tensors.items()}
         ),
         "vocabulary.json": _json(archive.vocabulary, indent=None),
         "history.json": _json(archive.history),
-        "README.md": archive.card.encode(),
+        _CARD: archive.card.encode(),
     }
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -141,7 +149,7 @@ def _json(value: Any, indent: int | None = 1) -> bytes:
 
 
 def read_archive(path: str | Path) -> Archive:
-    """Open a saved model, checking every file against the manifest.
+    """Open a saved model, checking every file but the model card against the manifest.
 
     Raises
     ------
@@ -159,23 +167,22 @@ def read_archive(path: str | Path) -> Archive:
     manifest = _parse(folder / _MANIFEST, _read(folder / _MANIFEST))
     _check_version(folder, manifest)
     files = manifest.get("files")
-    needed = ("config.json", "weights.safetensors", "vocabulary.json", "history.json")
-    if not isinstance(files, dict) or not all(isinstance(files.get(n), dict) for n in needed):
-        raise ArchiveError(f"{folder / _MANIFEST} does not list {', '.join(needed)}: damaged.")
-    data = {name: _read(folder / name) for name in needed}
+    if not isinstance(files, dict) or not all(isinstance(files.get(n), dict) for n in _CHECKED):
+        raise ArchiveError(f"{folder / _MANIFEST} does not list {', '.join(_CHECKED)}: damaged.")
+    data = {name: _read(folder / name) for name in _CHECKED}
     for name, content in data.items():
         _check_content(folder / name, content, files[name])
     try:
-        tensors = load_tensors(data["weights.safetensors"])
+        tensors = load_tensors(data[_WEIGHTS])
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ArchiveError(f"{folder / 'weights.safetensors'} cannot be read: {error}.") from error
+        raise ArchiveError(f"{folder / _WEIGHTS} cannot be read: {error}.") from error
     config = _parse(folder / "config.json", data["config.json"])
     _check_version(folder, config)
     vocabulary = _parse(folder / "vocabulary.json", data["vocabulary.json"])
     history = _parse(folder / "history.json", data["history.json"])
     if not isinstance(vocabulary, list) or not all(isinstance(v, str) for v in vocabulary):
         raise ArchiveError(f"{folder / 'vocabulary.json'} is not a list of feature names.")
-    card = folder / "README.md"
+    card = folder / _CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return Archive(config, tensors, vocabulary, history, text)
 

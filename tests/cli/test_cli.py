@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
+import longtail
+from longtail.cli.fit import fit
 
 WORDS = {
     "sea": ["boat", "wave", "harbour", "sail", "tide", "anchor"],
@@ -190,3 +194,14 @@ def test_help_shows_an_example_for_every_command():
         done = run(command, "--help")
         assert done.returncode == 0
         assert f"Example: longtail {command}" in done.stdout
+
+
+def test_fit_options_default_to_the_parameters_defaults():
+    parameters = inspect.signature(longtail.NonlinearFactorAnalysis).parameters
+    options = inspect.signature(fit).parameters
+    own = {"random_state", "verbose"}  # --seed and the progress display
+    assert parameters.keys() - own <= options.keys()
+    for name, parameter in parameters.items():
+        if name not in own:
+            default = options[name].default
+            assert default in (parameter.default, str(parameter.default)), name

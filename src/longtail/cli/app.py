@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from longtail.cli import commands
+from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
 from longtail.errors import LongtailError, NonFiniteError, WriteError
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(commands.demo)
-app.command()(commands.fit)
+app.command()(fit)
 app.command()(commands.evaluate)
 app.command()(commands.transform)
 app.command()(commands.info)

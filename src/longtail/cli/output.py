@@ -7,12 +7,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from longtail.errors import WriteError
+
+if TYPE_CHECKING:
+    from longtail.data.counts import Unseen
 
 __all__ = [
     "Interrupted",
@@ -37,6 +40,16 @@ def _stderr() -> Console:
 def log(message: str) -> None:
     """Tell the user what is going on."""
     _stderr().print(message, markup=False)
+
+
+def log_unseen(unseen: Unseen) -> None:
+    """Tell what the model's vocabulary lacks, if anything."""
+    if unseen.n_features:
+        log(
+            f"notice: {unseen.n_features:,} features are not in the model's vocabulary: "
+            f"{unseen.mass:.1%} of the mass, in {unseen.rows:.1%} of the rows "
+            f"(most frequent: {', '.join(unseen.examples)})"
+        )
 
 
 def result(text: str) -> None:

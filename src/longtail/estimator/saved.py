@@ -12,8 +12,8 @@ import torch
 from longtail.archive import Archive, read_archive
 from longtail.data import Vocabulary
 from longtail.data.settings import ReadSettings
-from longtail.errors import ArchiveError, LongtailError
-from longtail.estimator.network import build_network
+from longtail.errors import ArchiveError, LongtailError, ParameterError
+from longtail.estimator.network import build_network, resolve_device
 from longtail.features import FeatureTransform
 from longtail.training import History
 
@@ -45,7 +45,7 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
     """Everything that `from_archive` needs to make the same estimator."""
     parameters = model.get_params(deep=False)
     parameters["random_state"] = model.seed_
-    if not isinstance(parameters["refine_steps"], int):
+    if not isinstance(parameters["refine_steps"], int | np.integer):
         parameters["refine_steps"] = [list(map(int, p)) for p in parameters["refine_steps"]]
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
     tensors = {f"model.{k}": v.cpu().numpy() for k, v in model.network_.state_dict().items()}
@@ -76,6 +76,7 @@ def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
             raise ValueError(f"kind is {config['kind']!r}")
         model = NonlinearFactorAnalysis(**config["parameters"])
         model.check_parameters()
+        _settle_device(model)
         vocabulary = Vocabulary(archive.vocabulary)
         if not config["named_features"]:
             vocabulary = Vocabulary.positional(len(vocabulary))
@@ -87,6 +88,14 @@ def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
             "The files are not those that were saved together; save or copy the model again."
         ) from error
     return model
+
+
+def _settle_device(model: NonlinearFactorAnalysis) -> None:
+    """Let a model that was fitted on a device which is not here open all the same."""
+    try:
+        resolve_device(model.device)
+    except ParameterError:
+        model.set_params(device="auto")
 
 
 def _restore(
@@ -103,14 +112,16 @@ def _restore(
             f"{n_features} features in the vocabulary, {archive.config['n_features']} in the "
             f"configuration, {unigram.shape} training frequencies"
         )
-    network = build_network(model.get_params(deep=False), unigram, input_scale=1.0, seed=0)
+    # On no device: the sizes come from a file, and are checked before memory is given to them.
+    with torch.device("meta"):
+        network = build_network(model.get_params(deep=False), unigram, input_scale=1.0, seed=0)
     saved = {
         k[len("model.") :]: torch.from_numpy(v)
         for k, v in tensors.items()
         if k.startswith("model.")
     }
     _check_shapes(network.state_dict(), saved)
-    network.load_state_dict(saved)
+    network.load_state_dict(saved, assign=True)
     model.set_fitted(
         network=network,
         vocabulary=vocabulary,
@@ -160,7 +171,7 @@ def _card(model: NonlinearFactorAnalysis) -> str:
             f"- latent dimensions in use (mean KL > 0.05 nats): {last.active_kl} "
             f"of {model.n_components}",
         ]
-    lines += ["", "## Parameters", "```json"]
+    lines += ["", "## Parameters", "```"]
     lines += [f"{k} = {v!r}" for k, v in sorted(model.get_params(deep=False).items())]
     lines += ["```", "", "Open it with `longtail.load(folder)` or `longtail info folder`.", ""]
-    return "\n".join(lines).replace("```json", "```")
+    return "\n".join(lines)

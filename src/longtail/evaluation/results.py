@@ -73,7 +73,8 @@ class Bound:
         As in `Floor`.
     mc_se
         Monte Carlo standard error of `nats_per_row`, nats: repeating the evaluation on the same
-        rows with another seed moves it by about this much.
+        rows with another seed moves it by about this much. For the importance-weighted bound it
+        comes from the delta method, which says too little where a few draws carry the weight.
     samples
         S, draws per row.
     steps

@@ -1,0 +1,305 @@
+"""The fit command: every setting of reading, model and training is an option of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from longtail.cli.options import (
+    JsonOption,
+    SeedOption,
+    parse_df,
+    parse_ngrams,
+    parse_refine_steps,
+)
+from longtail.cli.output import Interrupted, log, log_unseen, print_json, result
+
+if TYPE_CHECKING:
+    from longtail.data import CountMatrix
+    from longtail.estimator import NonlinearFactorAnalysis
+
+__all__ = ["fit"]
+
+_READING = "How to read DATA"
+_MODEL = "Model"
+_TRAINING = "Training"
+
+
+def fit(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
+            "of files. Long tables: .csv/.parquet with row and feature columns. Matrices: .npz, "
+            ".mtx, .svmlight, .feat.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the fitted model.")],
+    valid: Annotated[
+        Path | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=_READING)
+    ] = "auto",
+    text_column: Annotated[
+        str | None, typer.Option(help="Column with the text.", rich_help_panel=_READING)
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column with row identifiers.", rich_help_panel=_READING)
+    ] = None,
+    row_column: Annotated[
+        str | None, typer.Option(help="Long tables: whose count.", rich_help_panel=_READING)
+    ] = None,
+    feature_column: Annotated[
+        str | None, typer.Option(help="Long tables: of what.", rich_help_panel=_READING)
+    ] = None,
+    value_column: Annotated[
+        str | None,
+        typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=_READING),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
+    ] = None,
+    lowercase: Annotated[
+        bool, typer.Option(help="Lowercase texts.", rich_help_panel=_READING)
+    ] = True,
+    stop_words: Annotated[
+        str | None,
+        typer.Option(help="'english': leave out its commonest words.", rich_help_panel=_READING),
+    ] = None,
+    ngrams: Annotated[
+        str,
+        typer.Option(
+            "--ngram-range",
+            help="Shortest,longest run of words.",
+            parser=parse_ngrams,
+            rich_help_panel=_READING,
+        ),
+    ] = "1,1",
+    token_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression of a word.", rich_help_panel=_READING),
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="Of text and CSV files.", rich_help_panel=_READING)
+    ] = "utf-8",
+    min_df: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_df,
+            metavar="N|SHARE",
+            help="Leave out features in fewer rows.",
+            rich_help_panel=_READING,
+        ),
+    ] = "1",
+    max_df: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_df,
+            metavar="N|SHARE",
+            help="Leave out features in more rows.",
+            rich_help_panel=_READING,
+        ),
+    ] = "1.0",
+    max_features: Annotated[
+        int | None,
+        typer.Option(min=2, help="Keep the most frequent features.", rich_help_panel=_READING),
+    ] = None,
+    counts: Annotated[
+        str,
+        typer.Option(
+            help="'strict' refuses values that are not whole numbers.", rich_help_panel=_READING
+        ),
+    ] = "fractional",
+    n_components: Annotated[
+        int, typer.Option(help="K, latent dimensions.", rich_help_panel=_MODEL)
+    ] = 100,
+    likelihood: Annotated[
+        str, typer.Option(help="Of a row of counts.", rich_help_panel=_MODEL)
+    ] = "multinomial",
+    features: Annotated[
+        str,
+        typer.Option(
+            help="What the encoder sees: tfidf, l1, log1p or binary.", rich_help_panel=_MODEL
+        ),
+    ] = "tfidf",
+    n_hidden: Annotated[
+        int, typer.Option(help="Width of hidden layers.", rich_help_panel=_MODEL)
+    ] = 400,
+    encoder_layers: Annotated[
+        int, typer.Option(help="Hidden layers of the encoder.", rich_help_panel=_MODEL)
+    ] = 2,
+    decoder_layers: Annotated[
+        int,
+        typer.Option(help="Hidden layers of the decoder; 0: log-linear.", rich_help_panel=_MODEL),
+    ] = 2,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Linear path from z to logits.", rich_help_panel=_MODEL)
+    ] = False,
+    epochs: Annotated[
+        int, typer.Option(help="Passes over the rows, at most.", rich_help_panel=_TRAINING)
+    ] = 100,
+    batch_size: Annotated[
+        int, typer.Option(help="Rows an update.", rich_help_panel=_TRAINING)
+    ] = 500,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak step size of Adam.", rich_help_panel=_TRAINING)
+    ] = 1e-3,
+    lr_schedule: Annotated[
+        str, typer.Option(help="'cosine' or 'constant'.", rich_help_panel=_TRAINING)
+    ] = "cosine",
+    weight_decay: Annotated[
+        float, typer.Option(help="Decay of weight matrices.", rich_help_panel=_TRAINING)
+    ] = 0.0,
+    feature_dropout: Annotated[
+        float,
+        typer.Option(help="Share of features hidden from the encoder.", rich_help_panel=_TRAINING),
+    ] = 0.0,
+    kl_anneal: Annotated[
+        float,
+        typer.Option(
+            help="Share of training over which the KL weight rises to 1.", rich_help_panel=_TRAINING
+        ),
+    ] = 0.5,
+    refine_steps: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_refine_steps,
+            metavar="M|EPOCH:M,…",
+            help="Local steps a batch in training; 0: plain VAE.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "10",
+    refine_learning_rate: Annotated[
+        float, typer.Option(help="Step size of local steps.", rich_help_panel=_TRAINING)
+    ] = 0.05,
+    eval_refine_steps: Annotated[
+        int,
+        typer.Option(help="Local steps when transforming and scoring.", rich_help_panel=_TRAINING),
+    ] = 100,
+    eval_samples: Annotated[
+        int, typer.Option(help="Draws a row when scoring.", rich_help_panel=_TRAINING)
+    ] = 20,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of DATA held out.", rich_help_panel=_TRAINING)
+    ] = 0.05,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Epochs without a better validation bound before stopping; 0: never.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 10,
+    device: Annotated[
+        str, typer.Option(help="'auto', 'cpu', 'cuda' …", rich_help_panel=_TRAINING)
+    ] = "auto",
+    seed: SeedOption = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted fit of the same data.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Fit a model to rows of counts.
+
+    Example: longtail fit reviews.parquet --text-column text --min-df 5 --out model/
+
+    A checkpoint is kept beside the model after every epoch; an interrupted fit goes on with
+    --resume, to bitwise the same model. A saved model at --out is replaced.
+    """
+    options = dict(locals())
+    from longtail.archive import check_replaceable
+    from longtail.data import ReadSettings, read_counts
+
+    check_replaceable(out)
+    model = _estimator(options)
+    shortest, longest = map(int, ngrams.split(","))
+    names = "format text_column id_column row_column feature_column value_column lowercase "
+    names += "stop_words encoding min_df max_df max_features counts"
+    if token_pattern is not None:
+        names += " token_pattern"
+    settings = ReadSettings(
+        ngram_range=(shortest, longest), **{name: options[name] for name in names.split()}
+    )
+    rows = read_counts(data, settings=settings, vocabulary=vocabulary)
+    _log_summary(data, rows)
+    held_out = None if valid is None else _read_valid(valid, rows)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    started = time.perf_counter()
+    try:
+        model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)
+    except Interrupted:
+        raise Interrupted(
+            f"Whole epochs are kept in {checkpoint}: repeat the command with --resume."
+        ) from None
+    model.save(out)
+    _clear(checkpoint)
+    _report_fit(model, out, time.perf_counter() - started, json)
+
+
+def _estimator(options: dict[str, Any]) -> NonlinearFactorAnalysis:
+    from longtail.estimator import NonlinearFactorAnalysis
+
+    names = set(NonlinearFactorAnalysis().get_params(deep=False))
+    parameters = {name: value for name, value in options.items() if name in names}
+    parameters |= {"patience": options["patience"] or None}
+    model = NonlinearFactorAnalysis(**parameters, random_state=options["seed"], verbose=1)
+    model.check_parameters()
+    return model
+
+
+def _read_valid(path: Path, rows: CountMatrix) -> CountMatrix:
+    from longtail.data import read_like
+
+    assert rows.settings is not None
+    held_out, unseen = read_like(path, rows.settings, rows.vocabulary)
+    log_unseen(unseen)
+    return held_out
+
+
+def _clear(checkpoint: Path) -> None:
+    from longtail.training.checkpoint import CheckpointStore
+
+    CheckpointStore(checkpoint, "").clear()
+
+
+def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json: bool) -> None:
+    record = model.history_[model.fit_info_["best_epoch"] - 1]
+    if json:
+        print_json(
+            {
+                "model": str(out),
+                "features": model.n_features_in_,
+                **model.fit_info_,
+                "epochs": len(model.history_),
+                "seconds": seconds,
+                "valid_per_doc_amortized": record.valid_per_doc_amortized,
+                "valid_per_doc_refined": record.valid_per_doc_refined,
+                "valid_nats_per_row": record.valid_nats_per_row,
+                "active_dims": record.active_kl,
+            }
+        )
+        return
+    lines = [f"fitted in {seconds:.0f} s; parameters of epoch {record.epoch}"]
+    if record.valid_per_doc_refined is not None:
+        lines.append(
+            f"validation perplexity per document: {record.valid_per_doc_amortized:.1f} at ψ(x), "
+            f"{record.valid_per_doc_refined:.1f} at ψ* (ELBO; {model.fit_info_['valid_rows']} rows)"
+        )
+    lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
+    lines.append(f"model: {out}")
+    result("\n".join(lines))
+
+
+def _log_summary(path: Path, rows: CountMatrix) -> None:
+    s = rows.summary()
+    log(
+        f"{path}: {s['rows']:,} rows × {s['features']:,} features, {s['nnz']:,} non-zeros "
+        f"(density {s['density']:.2%}), {s['tokens']:,.0f} tokens, median row "
+        f"{s['median_row_total']:,.0f}; {s['empty_rows']:,} empty and {s['duplicate_rows']:,} "
+        "duplicate rows"
+    )
