@@ -21,11 +21,13 @@ from longtail.training import Callback
 NAME = "memory"
 
 
-class _Stop(Exception):
+class EnoughError(Exception):
     """Enough batches."""
 
 
-class _StopAfter(Callback):
+class StopAfter(Callback):
+    """Ends training after some batches."""
+
     def __init__(self, batches: int) -> None:
         self.left = batches
 
@@ -33,7 +35,7 @@ class _StopAfter(Callback):
         """Count down."""
         self.left -= 1
         if self.left == 0:
-            raise _Stop
+            raise EnoughError
 
 
 def zipf_counts(n_rows: int, n_features: int, per_row: int, seed: int) -> csr_array:
@@ -77,8 +79,8 @@ def run(n_rows: int, n_features: int, per_row: int, batch_size: int) -> None:
             random_state=0,
         )
         try:
-            model.fit(counts, callbacks=[_StopAfter(batches)])
-        except _Stop:
+            model.fit(counts, callbacks=[StopAfter(batches)])
+        except EnoughError:
             peaks[kind] = peak_gb()
             print(f"{kind}: {batches} batches, peak {peaks[kind]:.2f} GB")
     case = f"zipf-{n_rows}x{n_features}-nnz{per_row}/H400-K100-B{batch_size}"

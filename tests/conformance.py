@@ -76,6 +76,7 @@ class LikelihoodConformance(ABC):
         logits = torch.randn(3, 5, dtype=torch.float64) * 3
         p = likelihood.probabilities(logits)
         torch.testing.assert_close(p.sum(1), torch.ones(3, dtype=torch.float64))
+        torch.testing.assert_close(likelihood.log_probabilities(logits), p.log())
         mean = likelihood.mean(logits, torch.tensor([1.0, 7.0, 100.0], dtype=torch.float64))
         torch.testing.assert_close(mean / mean.sum(1, keepdim=True), p)
         assert (likelihood.mean(logits, torch.zeros(3, dtype=torch.float64)) == 0).all()

@@ -123,9 +123,7 @@ def _write_files(folder: Path, archive: Archive) -> None:
     config = {"format_version": FORMAT_VERSION} | archive.config
     contents = {
         "config.json": _json(config),
-        _WEIGHTS: save_tensors(
-            {k: np.ascontiguousarray(v) for k, v in archive.tensors.items()}
-        ),
+        _WEIGHTS: save_tensors({k: np.ascontiguousarray(v) for k, v in archive.tensors.items()}),
         "vocabulary.json": _json(archive.vocabulary, indent=None),
         "history.json": _json(archive.history),
         _CARD: archive.card.encode(),

@@ -40,11 +40,11 @@ def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
             f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got {path.name!r}."
         )
     if kind == "png":
-        chart.save(path, scale_factor=scale)
+        chart.save(path, format=kind, scale_factor=scale)
     elif kind == "html":
-        chart.save(path, inline=True)
+        chart.save(path, format=kind, inline=True)
     else:
-        chart.save(path)
+        chart.save(path, format=kind)
     return path
 
 
@@ -205,7 +205,8 @@ def _altair() -> Any:
 
 def _values(alt: Any, table: pl.DataFrame) -> Any:
     """Inline data: plain JSON values, so that no data-frame bridge is needed."""
-    return alt.Data(values=table.to_dicts())
+    # JSON has no NaN, the standard error of a single row.
+    return alt.Data(values=table.with_columns(pl.selectors.float().fill_nan(None)).to_dicts())
 
 
 def _styled(chart: Any, title: str, subtitle: str | None = None) -> Any:

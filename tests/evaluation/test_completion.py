@@ -112,10 +112,10 @@ def test_the_score_is_that_of_the_posterior_predictive():
 
 def test_the_held_out_half_does_not_reach_the_posterior(monkeypatch):
     network, transform, _ = fitted()
-    seen = []
+    seen, original = [], type(network).refined
 
-    def refined(self, *args, _refined=type(network).refined, **kwargs):
-        seen.append(_refined(self, *args, **kwargs))
+    def refined(self, *args, **kwargs):
+        seen.append(original(self, *args, **kwargs))
         return seen[-1]
 
     monkeypatch.setattr(type(network), "refined", refined)
@@ -154,6 +154,18 @@ def test_a_model_that_ignores_z_scores_as_the_unigram(steps):
     observed, held = split(fresh_rows())
     found = completed(network, transform, observed, held, steps=steps)
     np.testing.assert_allclose(found.log_prob, held @ np.log(unigram), rtol=1e-5)
+
+
+def test_an_unlikely_feature_is_not_an_impossible_one():
+    _, transform, unigram = fitted()
+    network = small_network(unigram)
+    with torch.no_grad():
+        network.generative.decoder.bias[0] = -500
+    observed = np.eye(20)[[3, 4]]
+    held = np.eye(20)[[0, 1]]
+    found = completed(network, transform, observed, held)
+    assert found.log_prob[0] == pytest.approx(-500, abs=10)
+    assert found.log_prob[1] > -20
 
 
 def test_a_fitted_model_completes_better_than_the_unigram():

@@ -31,14 +31,25 @@ def test_agrees_with_a_dense_network(layers):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("norm", [1.0, 40.0])
-def test_the_first_layer_starts_with_unit_variance(norm):
-    rows = np.random.default_rng(0).normal(size=(500, 30))
-    rows *= norm / np.linalg.norm(rows, axis=1, keepdims=True)
+@pytest.mark.parametrize("scale", [0.01, 40.0])
+def test_the_start_does_not_depend_on_the_scale_of_the_features(scale):
+    dense = np.random.default_rng(0).random((50, 9))
+    expected = encoder()(sparse(dense, torch.float32))
+    found = encoder(input_scale=scale)(sparse(dense * scale, torch.float32))
+    torch.testing.assert_close(found.mean, expected.mean)
+    torch.testing.assert_close(found.log_var, expected.log_var)
+
+
+def test_it_starts_with_codes_that_differ():
     generator = torch.Generator().manual_seed(0)
-    net = Encoder(30, 3, n_layers=1, n_hidden=200, input_scale=norm, generator=generator)
-    before_relu = sparse(rows, torch.float32).matmul(net.input_weight)
-    assert before_relu.std().item() == pytest.approx(1, rel=0.1)
+    net = Encoder(300, 20, n_layers=2, n_hidden=100, generator=generator)
+    rows = np.random.default_rng(0).random((200, 300)) * (
+        np.random.default_rng(1).random(300) < 0.3
+    )
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    psi = net(sparse(rows, torch.float32))
+    assert 0.1 < psi.mean.std() < 10
+    assert psi.scale.max() < 3
 
 
 def test_the_generator_decides_the_weights():

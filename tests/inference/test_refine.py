@@ -127,6 +127,7 @@ def test_no_steps_change_nothing():
 
 def test_empty_rows_get_the_prior():
     model, rows, start = setup(dtype=torch.float32, empty=[0, 7])
+    start = GaussianPosterior(start.mean + 1, start.log_var - 1)
     star = refine(model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(3))
     is_prior = (star.mean == 0).all(1) & (star.log_var == 0).all(1)
     assert is_prior.nonzero().flatten().tolist() == [0, 7]

@@ -87,6 +87,14 @@ def test_each_setting_reaches_the_updates(changes):
     assert not same_weights(run(n_valid=0)[0], run(n_valid=0, **changes)[0])
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+def test_the_noise_is_fresh_at_each_update(steps):
+    # Nothing is learnt at this rate: only the noise can move the training bound.
+    _, result = run(n_valid=0, learning_rate=1e-30, refine_schedule=((0, steps),))
+    bounds = [r.train_nats_per_row for r in result.history]
+    assert min(np.abs(np.diff(sorted(bounds)))) > 1e-4
+
+
 def test_weight_decay_spares_biases():
     network, _ = run(n_valid=0, epochs=1, learning_rate=1e-9, weight_decay=1e8)
     # Each of 3 updates multiplies a matrix by about 1 − 0.1 (less as the rate falls).

@@ -30,23 +30,25 @@ def build_network(
     """Make the network that the parameters describe, its weights drawn under the seed."""
     n_features, k = len(unigram), int(parameters["n_components"])
     generator = torch.Generator().manual_seed(seed)
-    decoder = Decoder(
-        k,
-        n_features,
-        n_layers=int(parameters["decoder_layers"]),
-        n_hidden=int(parameters["n_hidden"]),
-        skip=bool(parameters["skip"]),
-        log_unigram=torch.from_numpy(np.log(unigram).astype(np.float32)),
-        generator=generator,
-    )
-    encoder = Encoder(
-        n_features,
-        k,
-        n_layers=int(parameters["encoder_layers"]),
-        n_hidden=int(parameters["n_hidden"]),
-        input_scale=input_scale,
-        generator=generator,
-    )
+    # torch's layers first draw weights of their own, from the generator of the user's code.
+    with torch.random.fork_rng(devices=[]):
+        decoder = Decoder(
+            k,
+            n_features,
+            n_layers=int(parameters["decoder_layers"]),
+            n_hidden=int(parameters["n_hidden"]),
+            skip=bool(parameters["skip"]),
+            log_unigram=torch.from_numpy(np.log(unigram).astype(np.float32)),
+            generator=generator,
+        )
+        encoder = Encoder(
+            n_features,
+            k,
+            n_layers=int(parameters["encoder_layers"]),
+            n_hidden=int(parameters["n_hidden"]),
+            input_scale=input_scale,
+            generator=generator,
+        )
     likelihood = get_likelihood(parameters["likelihood"])
     return HybridModel(GenerativeModel(StandardNormal(), decoder, likelihood), encoder)
 

@@ -27,7 +27,7 @@ from longtail.estimator.network import (
     unigram_frequencies,
 )
 from longtail.estimator.parameters import check_parameters, refine_schedule
-from longtail.estimator.prepare import TrainingRows, prepare
+from longtail.estimator.prepare import TrainingRows, prepare, unseen_notice
 from longtail.estimator.saved import to_archive
 from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
 from longtail.evaluation.evaluate import make_batches
@@ -238,8 +238,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.check_parameters()
         seed = self._draw_seed()
         counts = CountMatrix.from_any(X, counts=self.counts)
+        held_out = None if valid is None else CountMatrix.from_any(valid, counts=self.counts)
         rows = prepare(
-            counts, valid, validation_fraction=float(self.validation_fraction), seed=seed
+            counts, held_out, validation_fraction=float(self.validation_fraction), seed=seed
         )
         train = rows.train
         transform = FeatureTransform.fit(self.features, train.csr)
@@ -308,8 +309,6 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _draw_seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
-            if self.random_state < 0:
-                raise ParameterError(f"random_state must be ≥ 0; got {self.random_state}.")
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
@@ -389,15 +388,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         progress
             Called with the number of rows done.
         """
-        counts, unseen = self.align(X)
-        if unseen is not None and unseen.n_features:
-            warnings.warn(
-                f"{unseen.n_features} features are not in the model's vocabulary and are left "
-                f"out: {unseen.mass:.1%} of the mass, in {unseen.rows:.1%} of the rows "
-                f"(most frequent: {', '.join(unseen.examples)}).",
-                DataWarning,
-                stacklevel=2,
-            )
+        counts = self._aligned(X)
         settings = self._refine_settings(refine_steps)
         device = next(self.network_.parameters()).device
         means, scales = [], []
@@ -414,7 +405,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """ELBO at ψ* of each row, nats: (n,). An empty row has 0."""
-        counts, _ = self.align(X)
+        counts = self._aligned(X)
         result: npt.NDArray[np.float64] = row_bounds(
             self.network_,
             make_batches(counts, self.transform_, int(self.batch_size)).ordered(),
@@ -458,9 +449,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         counts, found = self.align(X)
         settings = EvaluationSettings(
             refine=self._refine_settings(refine_steps),
-            samples=int(self.eval_samples if samples is None else samples),
+            samples=_whole("samples", self.eval_samples if samples is None else samples, 1),
             batch_size=int(self.batch_size),
-            seed=self.seed_ if seed is None else int(seed),
+            seed=_whole("seed", self.seed_ if seed is None else seed, 0),
             completion=completion,
         )
         return evaluate_rows(
@@ -486,8 +477,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if totals is None:
             out = likelihood.probabilities(logits)
         else:
-            n = torch.as_tensor(np.broadcast_to(np.asarray(totals, np.float32), len(latent)).copy())
-            out = likelihood.mean(logits, n.to(logits))
+            out = likelihood.mean(logits, _row_totals(totals, len(latent)).to(logits))
         result: Array = out.cpu().numpy()
         return result
 
@@ -511,17 +501,19 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         csr_array of shape (n_samples, V)
         """
         self._check_fitted()
-        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
-            raise ParameterError(f"n_samples must be a whole number ≥ 1; got {n_samples!r}.")
+        n_samples = _whole("n_samples", n_samples, 1)
+        if totals is None:
+            totals = max(1, round(self.fit_info_["median_total"]))
+        n = _row_totals(totals, n_samples)
+        if not torch.equal(n, n.round()):
+            raise ParameterError(f"totals must be whole numbers to draw rows; got {totals!r}.")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
-        totals = round(self.fit_info_["median_total"]) if totals is None else totals
-        n = torch.from_numpy(np.broadcast_to(np.asarray(totals, np.float32), n_samples).copy())
         generative = self.network_.generative
         device = next(self.network_.parameters()).device
         parts = []
         for chunk in torch.split(n, int(self.batch_size)):
-            z = generative.prior.sample(len(chunk), int(self.n_components), generator)
+            z = generative.prior.sample(len(chunk), self._n_features_out, generator)
             logits = generative.decoder(z.to(device)).cpu()
             parts.append(csr_array(generative.likelihood.sample(logits, chunk, generator).numpy()))
         return _stack(parts)
@@ -553,6 +545,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             return replace(counts, vocabulary=self.vocabulary_), None
         return counts.align(self.vocabulary_)
 
+    def _aligned(self, X: Any) -> CountMatrix:
+        counts, unseen = self.align(X)
+        if unseen is not None and unseen.n_features:
+            warnings.warn(unseen_notice(unseen), DataWarning, stacklevel=3)
+        return counts
+
     def save(self, path: str | Path) -> None:
         """Write the model to a folder; an earlier model there is replaced.
 
@@ -565,7 +563,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.n_components)
+        # Of the fitted network, so that scikit-learn sees nothing before there is one.
+        return int(self.network_.encoder.mean.out_features)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -585,21 +584,34 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             )
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
-        steps = int(self.eval_refine_steps) if steps is None else steps
-        if not isinstance(steps, int | np.integer) or steps < 0:
-            raise ParameterError(f"refine_steps must be a whole number ≥ 0; got {steps!r}.")
-        return RefineSettings(int(steps))
+        return RefineSettings(
+            _whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
+        )
 
     def _latent(self, Z: Any) -> torch.Tensor:
         array = np.asarray(Z, dtype=np.float32)
-        if array.ndim != 2 or array.shape[1] != self.n_components:
+        if array.ndim != 2 or array.shape[1] != self._n_features_out:
             raise DataError(
-                f"Latent vectors are rows of {self.n_components} numbers; got an array of shape "
+                f"Latent vectors are rows of {self._n_features_out} numbers; got an array of shape "
                 f"{array.shape}."
             )
         if not np.isfinite(array).all():
             raise DataError("Latent vectors must be finite; got NaN or infinity.")
         return torch.from_numpy(array).to(next(self.network_.parameters()).device)
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
+        raise ParameterError(f"{name} must be a whole number ≥ {low}; got {value!r}.")
+    return int(value)
+
+
+def _row_totals(totals: Any, n: int) -> torch.Tensor:
+    array = np.asarray(totals)
+    numeric = array.dtype.kind in "iuf" and array.shape in ((), (n,))
+    if not numeric or not np.all(np.isfinite(array) & (array >= 0)):
+        raise ParameterError(f"totals must be a number ≥ 0, or {n}, one a row; got {totals!r}.")
+    return torch.from_numpy(np.broadcast_to(array, n).astype(np.float32))
 
 
 def _stack(parts: list[csr_array]) -> csr_array:

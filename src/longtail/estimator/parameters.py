@@ -29,7 +29,7 @@ def _real(
     low: float, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
 ) -> tuple[Check, str]:
     def ok(v: Any) -> Any:
-        if not isinstance(v, int | float | np.number) or isinstance(v, bool):
+        if not isinstance(v, int | float | np.number) or isinstance(v, bool) or not np.isfinite(v):
             return False
         return (low < v if open_low else low <= v) and (v < high if open_high else v <= high)
 
@@ -51,6 +51,10 @@ def _is_schedule(v: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _is_seed(v: Any) -> bool:
+    return isinstance(v, int | np.integer) and not isinstance(v, bool) and 0 <= int(v) < 2**32
 
 
 _CHECKS: dict[str, tuple[Check, str]] = {
@@ -79,6 +83,10 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     "patience": _optional(_whole(1)),
     "counts": _one_of("fractional", "strict"),
     "device": (lambda v: isinstance(v, str), "a device name such as 'auto', 'cpu' or 'cuda'"),
+    "random_state": (
+        lambda v: v is None or isinstance(v, np.random.RandomState) or _is_seed(v),
+        "a whole number from 0 to 2**32 - 1, a RandomState, or None",
+    ),
     "verbose": (lambda v: isinstance(v, bool | int | np.integer | np.bool_), "0 or 1"),
 }
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from longtail.data import CountMatrix, split_rows
+from longtail.data.counts import Unseen
 from longtail.errors import DataError, DataWarning
 from longtail.estimator.parameters import refine_schedule
 
-__all__ = ["TrainingRows", "prepare"]
+__all__ = ["TrainingRows", "prepare", "unseen_notice"]
 
 _FEWEST_VALID_ROWS = 10
 _MOST_VALID_ROWS = 2000  # of a share: more would cost time and tell little
@@ -43,17 +44,17 @@ class TrainingRows:
         kept = {k: v for k, v in parameters.items() if k not in _NOT_OF_THE_FIT}
         kept |= {"seed": seed, "refine_steps": refine_schedule(parameters["refine_steps"])}
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
-        digest.update("\n".join(self.train.vocabulary.names).encode())
+        digest.update(json.dumps(self.train.vocabulary.names).encode())
         for counts in (self.train, self.valid):
             if counts is not None:
-                digest.update(counts.row_keys().tobytes())
+                digest.update(f"{counts.shape}".encode() + counts.row_keys().tobytes())
         return digest.hexdigest()
 
 
 def prepare(
-    counts: CountMatrix, valid: Any, *, validation_fraction: float, seed: int
+    counts: CountMatrix, valid: CountMatrix | None, *, validation_fraction: float, seed: int
 ) -> TrainingRows:
-    """Leave out empty rows, with a notice, and hold out validation rows.
+    """Leave out empty rows, with a notice, and hold out validation rows if none are given.
 
     Raises
     ------
@@ -78,7 +79,13 @@ def prepare(
     if dropped:
         _notice(f"{dropped} of {counts.n_rows} rows are empty and are left out of the fit.")
     if valid is not None:
-        return TrainingRows(kept, _given_valid(valid, kept), dropped)
+        held_out, unseen = valid.align(kept.vocabulary)
+        if unseen.n_features:
+            _notice("Validation rows: " + unseen_notice(unseen))
+        held_out, _ = held_out.drop_empty()
+        if held_out.n_rows == 0:
+            raise DataError("None of the validation rows has a count in the training vocabulary.")
+        return TrainingRows(kept, held_out, dropped)
     n_valid = min(int(kept.n_rows * validation_fraction), _MOST_VALID_ROWS)
     if n_valid < _FEWEST_VALID_ROWS:
         return TrainingRows(kept, None, dropped)
@@ -86,12 +93,13 @@ def prepare(
     return TrainingRows(train, held_out, dropped)
 
 
-def _given_valid(valid: Any, train: CountMatrix) -> CountMatrix:
-    held_out, _ = CountMatrix.from_any(valid).align(train.vocabulary)
-    held_out, _ = held_out.drop_empty()
-    if held_out.n_rows == 0:
-        raise DataError("None of the validation rows has a count in the training vocabulary.")
-    return held_out
+def unseen_notice(unseen: Unseen) -> str:
+    """What alignment left out, in words."""
+    return (
+        f"{unseen.n_features} features are not in the model's vocabulary and are left out: "
+        f"{unseen.mass:.1%} of the mass, in {unseen.rows:.1%} of the rows "
+        f"(most frequent: {', '.join(unseen.examples)})."
+    )
 
 
 def _notice(message: str) -> None:

@@ -82,7 +82,7 @@ def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
             vocabulary = Vocabulary.positional(len(vocabulary))
         read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
         _restore(model, archive, vocabulary, read)
-    except (KeyError, TypeError, ValueError, AttributeError, LongtailError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, LongtailError) as error:
         raise ArchiveError(
             f"{path} does not describe a model that can be opened: {error}. "
             "The files are not those that were saved together; save or copy the model again."
@@ -105,27 +105,27 @@ def _restore(
     read: ReadSettings | None,
 ) -> None:
     tensors = archive.tensors
-    unigram = tensors["unigram"]
+    unigram, idf = tensors["unigram"], tensors.get("features.idf")
     n_features = len(vocabulary)
     if unigram.shape != (n_features,) or archive.config["n_features"] != n_features:
         raise ValueError(
             f"{n_features} features in the vocabulary, {archive.config['n_features']} in the "
             f"configuration, {unigram.shape} training frequencies"
         )
+    if idf is not None and idf.shape != (n_features,):
+        raise ValueError(f"{idf.shape} inverse document frequencies of {n_features} features")
     # On no device: the sizes come from a file, and are checked before memory is given to them.
     with torch.device("meta"):
         network = build_network(model.get_params(deep=False), unigram, input_scale=1.0, seed=0)
     saved = {
-        k[len("model.") :]: torch.from_numpy(v)
-        for k, v in tensors.items()
-        if k.startswith("model.")
+        k[len("model.") :]: torch.tensor(v) for k, v in tensors.items() if k.startswith("model.")
     }
     _check_shapes(network.state_dict(), saved)
     network.load_state_dict(saved, assign=True)
     model.set_fitted(
         network=network,
         vocabulary=vocabulary,
-        transform=FeatureTransform(model.features, tensors.get("features.idf")),
+        transform=FeatureTransform(model.features, idf),
         unigram=unigram,
         history=History.from_list(archive.history),
         read_settings=read,

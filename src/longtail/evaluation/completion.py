@@ -7,6 +7,7 @@ predictive E_q[p(v | z)].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -147,12 +148,13 @@ def _score(
     key = rows.noise_key(seed)
     psi = model.refined(rows.counts, model.amortized(rows.features), key, refine)
     row_of_entry = target.row_of_entry()
-    predictive = torch.zeros_like(target.values)
+    # In logarithms: a feature far below the others must not become impossible in float32.
+    log_p = torch.full_like(target.values, -math.inf, dtype=torch.float64)
     for s in range(samples):
         z = psi.sample(normal_noise(key, psi.mean.shape[1], Stream.COMPLETION, s))
-        p = generative.likelihood.probabilities(generative.decoder(z))
-        predictive += p[row_of_entry, target.indices] / samples
-    log_p = (target.values * predictive.log()).double()
+        drawn = generative.likelihood.log_probabilities(generative.decoder(z))
+        log_p = torch.logaddexp(log_p, drawn[row_of_entry, target.indices].double())
+    log_p = target.values * (log_p - math.log(samples))
     scores = log_p.new_zeros(target.shape[0]).index_add_(0, row_of_entry, log_p)
     result: npt.NDArray[np.float64] = scores.cpu().numpy()
     return result

@@ -35,8 +35,12 @@ class Likelihood(ABC):
         """E[x | z] for rows with the given total counts: (B, V), (B,) → (B, V)."""
 
     @abstractmethod
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """log of the normalised mean E[x | z] / Σ_v E[x_v | z]: (B, V) → (B, V), nats."""
+
     def probabilities(self, logits: Tensor) -> Tensor:
-        """The normalised mean E[x | z] / Σ_v E[x_v | z]: (B, V) → (B, V)."""
+        """The normalised mean: (B, V) → (B, V)."""
+        return self.log_probabilities(logits).exp()
 
     @abstractmethod
     def sample(self, logits: Tensor, totals: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,9 +70,9 @@ class Multinomial(Likelihood):
         """Return N_d · softmax(a)."""
         return totals[:, None] * self.probabilities(logits)
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Return softmax(a)."""
-        return torch.softmax(logits, dim=1)
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Return log softmax(a)."""
+        return torch.log_softmax(logits, dim=1)
 
     def sample(self, logits: Tensor, totals: Tensor, generator: torch.Generator) -> Tensor:
         """Draw N_d tokens for each row."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from longtail.inference import RefineSettings
 from longtail.training.schedules import RefineSchedule
@@ -55,7 +55,3 @@ class TrainingConfig:
     valid_refine: RefineSettings
     patience: int | None
     seed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self) | {"refine_schedule": [list(p) for p in self.refine_schedule]}

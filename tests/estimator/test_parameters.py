@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from longtail import NonlinearFactorAnalysis
+from longtail.errors import ParameterError
+from longtail.estimator.parameters import _CHECKS, refine_schedule
+from tests.estimator.models import words
+
+WRONG = {
+    "n_components": [0, 2.0, True, "3", None],
+    "likelihood": ["gaussian", None],
+    "features": ["bm25", 1],
+    "n_hidden": [0],
+    "encoder_layers": [0],
+    "decoder_layers": [-1],
+    "skip": [1, "yes"],
+    "epochs": [0, -1],
+    "batch_size": [0],
+    "learning_rate": [0, -1e-3, np.nan, np.inf, "fast"],
+    "lr_schedule": ["linear"],
+    "weight_decay": [-1, np.nan, np.inf],
+    "feature_dropout": [1.0, -0.1, np.nan],
+    "kl_anneal": [1.1, -0.1],
+    "refine_steps": [-1, 1.5, "10", [], [(0, -1)], [(5, 1), (0, 2)], [(0, 1), (0, 2)], [(-1, 2)]],
+    "refine_learning_rate": [0],
+    "eval_refine_steps": [-1],
+    "eval_samples": [0],
+    "validation_fraction": [1.0, -0.5],
+    "patience": [0, 1.5],
+    "counts": ["loose"],
+    "device": [0],
+    "random_state": [-1, 2**32, 1.5, "seed", True],
+    "verbose": ["loud"],
+}
+RIGHT = {
+    "n_components": [1, np.int64(5)],
+    "decoder_layers": [0],
+    "skip": [True, np.bool_(False)],
+    "learning_rate": [1, np.float32(0.1)],
+    "weight_decay": [0],
+    "feature_dropout": [0, 0.99],
+    "kl_anneal": [0, 1],
+    "refine_steps": [0, np.int64(3), [(0, 0), (20, 10)], ((5, 1),), [[0, 1]]],
+    "eval_refine_steps": [0],
+    "validation_fraction": [0, 0.99],
+    "patience": [None, 1],
+    "random_state": [None, 0, 2**32 - 1, np.int64(3), np.random.RandomState(0)],
+    "verbose": [False, 2],
+}
+
+
+def cases(table):
+    return [pytest.param(n, v, id=f"{n}={v!r}"[:40]) for n, vs in table.items() for v in vs]
+
+
+def test_every_parameter_is_checked():
+    assert set(NonlinearFactorAnalysis().get_params()) == set(_CHECKS) == set(WRONG)
+    NonlinearFactorAnalysis().check_parameters()
+
+
+@pytest.mark.parametrize(("name", "value"), cases(WRONG))
+def test_out_of_range(name, value):
+    with pytest.raises(ParameterError, match=f"  {name} must be .*; got"):
+        NonlinearFactorAnalysis(**{name: value}).fit(words())
+
+
+@pytest.mark.parametrize(("name", "value"), cases(RIGHT))
+def test_in_range(name, value):
+    NonlinearFactorAnalysis(**{name: value}).check_parameters()
+
+
+def test_all_faults_are_told_at_once():
+    wrong = {name: values[0] for name, values in WRONG.items()}
+    with pytest.raises(ParameterError) as caught:
+        NonlinearFactorAnalysis(**wrong).check_parameters()
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(_CHECKS)
+    assert "  learning_rate must be a number > 0; got 0" in lines
+    assert "  feature_dropout must be a number ≥ 0 and < 1; got 1.0" in lines
+
+
+def test_a_parameter_error_is_a_value_error():
+    with pytest.raises(ValueError, match="n_components"):
+        NonlinearFactorAnalysis(n_components=0).fit(words())
+
+
+def test_refine_schedule():
+    assert refine_schedule(10) == ((0, 10),)
+    assert refine_schedule([(0, 0), (20, 10)]) == ((0, 0), (20, 10))

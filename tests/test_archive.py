@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from longtail import archive
+from longtail.archive import FORMAT_VERSION, Archive, read_archive, write_archive
+from longtail.errors import ArchiveError, ArchiveWriteError
+
+FILES = ["config.json", "weights.safetensors", "vocabulary.json", "history.json"]
+
+
+def example(value=1.0):
+    tensors = {
+        "a.b": np.full((2, 3), value, dtype=np.float32),
+        "column": np.arange(6.0).reshape(2, 3)[:, 1],
+    }
+    return Archive({"kind": "test", "x": [1, None, "é"]}, tensors, ["w", "é"], [{"e": 1}], "# Card")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_archive(tmp_path / "model", example())
+    return tmp_path / "model"
+
+
+def rewrite(folder, name, data):
+    """Change a file and make the manifest match."""
+    (folder / name).write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_round_trip(folder):
+    back, written = read_archive(folder), example()
+    assert back.config == {"format_version": FORMAT_VERSION} | written.config
+    assert back.vocabulary == written.vocabulary
+    assert back.history == written.history
+    assert back.card == written.card
+    assert back.tensors.keys() == written.tensors.keys()
+    for name, value in written.tensors.items():
+        assert back.tensors[name].dtype == value.dtype
+        np.testing.assert_array_equal(back.tensors[name], value)
+
+
+def test_the_files(folder):
+    assert {p.name for p in folder.iterdir()} == {*FILES, "README.md", "manifest.json"}
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+    assert json.loads((folder / "config.json").read_text("utf-8"))["x"] == [1, None, "é"]
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    write_archive(tmp_path / "a" / "b", example())
+    assert read_archive(tmp_path / "a" / "b").vocabulary == ["w", "é"]
+
+
+def test_what_is_not_a_model(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name, message in [
+        ("absent", "is not a folder"),
+        ("file", "is not a folder"),
+        ("empty", "has no manifest"),
+    ]:
+        with pytest.raises(ArchiveError, match=rf"{name} is not a saved model: it {message}"):
+            read_archive(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_truncated_file(folder, name):
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[:-3])
+    with pytest.raises(ArchiveError, match=f"{name} (has .* truncated|is not valid JSON)"):
+        read_archive(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte(folder, name):
+    data = bytearray((folder / name).read_bytes())
+    for place in (0, len(data) // 2, len(data) - 1):
+        changed = data.copy()
+        changed[place] ^= 1
+        (folder / name).write_bytes(changed)
+        with pytest.raises(ArchiveError, match=f"{name} does not match its SHA-256"):
+            read_archive(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ArchiveError, match=f"incomplete: .*{name} cannot be read"):
+        read_archive(folder)
+
+
+def test_the_card_may_be_edited_or_lost(folder):
+    (folder / "README.md").write_text("# My card")
+    assert read_archive(folder).card == "# My card"
+    (folder / "README.md").unlink()
+    assert read_archive(folder).card == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "no format version"),
+        ("[]", "no format version"),
+        ('{"format_version": "1"}', "no format version"),
+        ('{"format_version": 0}', "no format version"),
+        ('{"format_version": 1}', "does not list config.json"),
+        ('{"format_version": 1, "files": {"config.json": 3}}', "does not list config.json"),
+        ('{"format_version": 2}', r"model format 2; .* up to format 1\. Upgrade longtail"),
+    ],
+)
+def test_a_manifest_of_another_kind(folder, text, message):
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(ArchiveError, match=message):
+        read_archive(folder)
+
+
+def test_a_newer_config(folder):
+    rewrite(folder, "config.json", json.dumps({"format_version": 9}).encode())
+    with pytest.raises(ArchiveError, match="model format 9"):
+        read_archive(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("config.json", b"\xff", "is not valid JSON"),
+        ("vocabulary.json", b'{"a": 1}', "not a list of feature names"),
+        ("vocabulary.json", b"[1]", "not a list of feature names"),
+        ("weights.safetensors", b"", "cannot be read"),
+        ("weights.safetensors", b"\xff" * 64, "cannot be read"),
+    ],
+)
+def test_files_that_match_the_manifest_but_make_no_sense(folder, name, data, message):
+    rewrite(folder, name, data)
+    with pytest.raises(ArchiveError, match=message) as caught:
+        read_archive(folder)
+    assert str(folder / name) in str(caught.value)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pickle_is_not_executed(folder, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rewrite(folder, name, pickle.dumps(Bomb()))
+    with pytest.raises(ArchiveError, match=name):
+        read_archive(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_an_earlier_model_is_replaced(folder):
+    write_archive(folder, example(2.0))
+    assert (read_archive(folder).tensors["a.b"] == 2).all()
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("fails_at", range(6))
+def test_a_full_disk_leaves_the_old_model(folder, monkeypatch, fails_at):
+    calls = []
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if len(calls) > fails_at:
+            full_disk()
+
+    monkeypatch.setattr(archive.os, "fsync", fsync)
+    with pytest.raises(ArchiveWriteError, match=r"No space left.*has changed"):
+        write_archive(folder, example(2.0))
+    assert (read_archive(folder).tensors["a.b"] == 1).all()
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), KeyboardInterrupt()])
+def test_a_failure_between_the_two_renames(folder, monkeypatch, error):
+    rename = type(folder).rename
+
+    def fail(self, target):
+        if self.name == "new":
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(type(folder), "rename", fail)
+    with pytest.raises((ArchiveWriteError, KeyboardInterrupt)):
+        write_archive(folder, example(2.0))
+    assert (read_archive(folder).tensors["a.b"] == 1).all()
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_full_disk_leaves_nothing_where_nothing_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive.os, "fsync", full_disk)
+    with pytest.raises(ArchiveWriteError):
+        write_archive(tmp_path / "model", example())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_peoples_folders_are_left_alone(tmp_path, folder):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "notes.txt").write_text("mine")
+    file = tmp_path / "file"
+    file.write_text("mine")
+    website = tmp_path / "website"
+    website.mkdir()
+    (website / "manifest.json").write_text("{}")
+    (folder / "my results.csv").write_text("mine")
+    for path in (project, website, file, folder):
+        with pytest.raises(ArchiveError, match="Choose a new"):
+            write_archive(path, example(2.0))
+    assert (project / "notes.txt").read_text() == "mine"
+    assert (folder / "my results.csv").read_text() == "mine"
+    assert (read_archive(folder).tensors["a.b"] == 1).all()
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "model").mkdir()
+    write_archive(tmp_path / "model", example())
+    assert read_archive(tmp_path / "model").config["kind"] == "test"
