@@ -14,13 +14,14 @@ WORDS = {
 }
 
 
-def documents(sample, seed):
+def documents(sample, seed, *, progress):
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(sample):
         package = list(WORDS)[i % 10]
         text = " ".join(rng.choice(WORDS[package], rng.integers(20, 60)))
         rows.append({"doc_id": f"{package}:f{i}", "package": package, "text": text})
+    progress(sample, sample)
     return pl.DataFrame(rows)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from rich.console import Console
+from rich.progress import Progress
 
 from longtail.data import CountMatrix, read_counts, read_like, split_rows
 from longtail.data.corpora import docstring_packages, docstring_settings, load_docstrings
@@ -99,7 +101,11 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
 
 def _corpus(out: Path, rows: int, seed: int, say: Say) -> tuple[CountMatrix, CountMatrix, Unseen]:
     """Sample docstrings, write them as two Parquet files, and read these as a user would."""
-    documents = load_docstrings(rows, seed)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading docstrings (once)", total=None)
+        documents = load_docstrings(
+            rows, seed, progress=lambda done, all: bar.update(task, completed=done, total=all)
+        )
     found, _ = docstring_packages()
     say(f"Corpus: docstrings of {', '.join(found)}")
     settings = docstring_settings(min_df=5, max_df=0.2, max_features=5000)

@@ -54,6 +54,14 @@ def test_duplicates_stay_on_one_side():
     assert not set(train.row_keys()) & set(valid.row_keys())
 
 
+def test_rows_that_are_all_copies_are_fitted_without_validation():
+    X = CountMatrix.from_any(np.tile([[1, 0], [0, 2]], (100, 1)))
+    with pytest.warns(DataWarning, match="No validation rows are held out"):
+        rows = prepare(X, None, validation_fraction=0.2, seed=0)
+    assert rows.valid is None
+    assert rows.train.n_rows == 200
+
+
 def test_given_validation_rows():
     train, valid, _ = parts(words(), 0.5, valid=words(7))
     assert train.n_rows == 80

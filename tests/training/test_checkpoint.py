@@ -92,16 +92,6 @@ def test_resuming_without_a_checkpoint_starts_afresh(tmp_path, uninterrupted):
     assert_same_run(run(checkpoints=store, resume=True), uninterrupted["plain"])
 
 
-def test_without_resuming_old_checkpoints_are_removed(tmp_path):
-    store = CheckpointStore(tmp_path / "run", "f")
-    run(checkpoints=store, epochs=6)
-    (tmp_path / "run" / ".partial-1").mkdir()
-    with pytest.raises(Stop):
-        run(checkpoints=store, callbacks=[StopAtUpdate(1)])
-    assert store.latest() is None
-    assert not (tmp_path / "run").exists()
-
-
 def test_only_the_latest_is_kept(tmp_path):
     store = CheckpointStore(tmp_path / "run", "f")
     run(checkpoints=store)
@@ -233,3 +223,15 @@ def test_what_a_killed_process_with_the_same_number_left(tmp_path):
     (left / "tensors.safetensors").write_bytes(b"half")
     store.save(1, Checkpoint({}, {"a": torch.ones(1)}))
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["epoch-000001"]
+
+
+def test_an_earlier_checkpoint_stays_until_a_new_one_replaces_it(tmp_path):
+    store = CheckpointStore(tmp_path / "run", "a")
+    run(checkpoints=store)
+    kept = store.latest()
+
+    with pytest.raises(Stop):
+        run(checkpoints=store, callbacks=[StopAtUpdate(2)])
+    assert store.latest().state == kept.state
+    run(checkpoints=store, epochs=1)
+    assert store.latest().state["epoch"] == 1

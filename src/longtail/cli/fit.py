@@ -229,6 +229,11 @@ def fit(
     _log_summary(data, rows)
     held_out = None if valid is None else _read_valid(valid, rows)
     checkpoint = out.with_name(out.name + ".checkpoint")
+    if checkpoint.exists() and not resume:
+        log(
+            f"notice: {checkpoint} is from an unfinished fit, and is replaced after the first epoch. "
+            "To go on with it, interrupt now and add --resume."
+        )
     started = time.perf_counter()
     try:
         model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)

@@ -89,7 +89,12 @@ def prepare(
     n_valid = min(int(kept.n_rows * validation_fraction), _MOST_VALID_ROWS)
     if n_valid < _FEWEST_VALID_ROWS:
         return TrainingRows(kept, None, dropped)
-    train, held_out = split_rows(kept, [n_valid], seed=seed)
+    try:
+        train, held_out = split_rows(kept, [n_valid], seed=seed)
+    except DataError as error:
+        # Every distinct row has more copies than fit: fit all the same, and say so.
+        _notice(f"No validation rows are held out, and training will not stop early. {error}")
+        return TrainingRows(kept, None, dropped)
     return TrainingRows(train, held_out, dropped)
 
 

@@ -98,7 +98,8 @@ def fit(
         Where to keep a checkpoint after each epoch.
     resume
         Go on from the latest checkpoint, if there is one: the result is bitwise that of an
-        uninterrupted run.
+        uninterrupted run. Otherwise an earlier checkpoint there stays until the first of this run
+        replaces it.
 
     Raises
     ------
@@ -110,8 +111,6 @@ def fit(
     run = _Run(model, train, valid, transform, config, device)
     if checkpoints is not None and resume:
         run.restore(checkpoints.latest())
-    elif checkpoints is not None:
-        checkpoints.clear()
     for callback in callbacks:
         callback.on_fit_begin(config, train.n_rows, run.state.epoch)
     stopped = run.finished()
