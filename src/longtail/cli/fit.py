@@ -155,7 +155,7 @@ def fit(
     ] = "cosine",
     weight_decay: Annotated[
         float, typer.Option(help="Decay of weight matrices.", rich_help_panel=_TRAINING)
-    ] = 0.0,
+    ] = 1.0,
     feature_dropout: Annotated[
         float,
         typer.Option(help="Share of features hidden from the encoder.", rich_help_panel=_TRAINING),
@@ -231,8 +231,8 @@ def fit(
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:
         log(
-            f"notice: {checkpoint} is from an unfinished fit, and is replaced after the first epoch. "
-            "To go on with it, interrupt now and add --resume."
+            f"notice: {checkpoint} is from an unfinished fit. The first epoch replaces it; "
+            "to go on with it, interrupt now and add --resume."
         )
     started = time.perf_counter()
     try:

@@ -91,7 +91,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     lr_schedule : {"cosine", "constant"}
         "cosine" falls to 0 at the last epoch.
     weight_decay : float
-        Decoupled decay of the weight matrices.
+        Decoupled decay of the weight matrices (each update shrinks them by the share learning
+        rate × decay). Less fits rows that resemble the training rows better; more, rows that do
+        not, and it brings the inference network's own guess closer.
     feature_dropout : float
         Share of a row's features hidden from the encoder at each update.
     kl_anneal : float
@@ -162,7 +164,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         batch_size: int = 500,
         learning_rate: float = 1e-3,
         lr_schedule: Literal["cosine", "constant"] = "cosine",
-        weight_decay: float = 0.0,
+        weight_decay: float = 1.0,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] = 10,
