@@ -7,6 +7,8 @@ both on held-out rows, and shows neighbours in the latent space.
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,11 +85,12 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
     neighbours = _nearest_documents(models["hybrid"], train, test, out, seed, say)
     paths = _write(out, models, scores)
     say("\nWritten:\n" + "\n".join(f"  {p:<34} {what}" for p, what in paths.items()))
+    program = "longtail" if shutil.which("longtail") else sys.argv[0]
     say(
         "\nTry:\n"
-        f"  longtail info {out / 'model'}\n"
-        f"  longtail evaluate {out / 'model'} {out / 'held_out.parquet'}\n"
-        f"  longtail transform {out / 'model'} {out / 'held_out.parquet'} --out z.parquet"
+        f"  {program} info {out / 'model'}\n"
+        f"  {program} evaluate {out / 'model'} {out / 'held_out.parquet'}\n"
+        f"  {program} transform {out / 'model'} {out / 'held_out.parquet'} --out z.parquet"
     )
     say(f"\nThe demo took {time.perf_counter() - started:.0f} s.")
     return {
