@@ -88,24 +88,20 @@ class HistoryDisplay:
                 .transform_calculate(series=f"{labels} : ''")
             )
             scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=True)
-            legend = (
-                alt.Legend(symbolType="stroke", symbolStrokeColor="#555", symbolSize=300)
-                if len(names) > 1
-                else None
-            )
             dash = alt.Scale(domain=names, range=[[1, 0], [6, 3]][: len(names)])
             return (
                 shown.mark_line(point=alt.OverlayMarkDef(size=12))
                 .encode(
                     y=alt.Y("value:Q", title=title, scale=scale),
                     color=color,
-                    strokeDash=alt.StrokeDash("series:N", title=None, scale=dash, legend=legend),
+                    strokeDash=alt.StrokeDash("series:N", scale=dash, legend=None),
                     tooltip=["epoch:Q", "series:N", alt.Tooltip("value:Q", format=",.2f")],
                 )
                 .properties(width=560, height=height)
             )
 
-        if table["valid_per_doc_refined"].null_count() < table.height:
+        validated = table["valid_per_doc_refined"].null_count() < table.height
+        if validated:
             bounds = panel(
                 {
                     "valid_per_doc_refined": "ELBO at ψ*",
@@ -122,7 +118,9 @@ class HistoryDisplay:
         weight = panel({"kl_weight": "KL weight"}, "KL weight", 70)
         active = panel({"active_kl": "dimensions"}, "latent dimensions in use", 110)
         chart = alt.vconcat(bounds, active, weight).resolve_scale(strokeDash="independent")
-        return _styled(chart, "Training")
+        return _styled(
+            chart, "Training", "solid: ELBO at ψ*; dashed: ELBO at ψ(x)" if validated else None
+        )
 
 
 class EvaluationDisplay:
