@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-bench ## run the benchmarks (see benchmarks/README.md)
 dist: $(VENV)/.installed-dev ## build the wheel and the source archive into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist .
-	@$(BIN)/python -m zipfile --list dist/longtail-*.whl | grep -q longtail/py.typed
+	@$(BIN)/python -m zipfile --list dist/longtail-*.whl | grep longtail/py.typed >/dev/null
 
 clean: ## remove .venv and everything that was made
 	@rm -rf $(VENV) dist demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,10 +14,32 @@ import polars as pl
 
 from longtail.errors import MissingExtraError, ParameterError
 
-__all__ = ["EvaluationDisplay", "HistoryDisplay", "save_plot"]
+__all__ = ["EvaluationDisplay", "HistoryDisplay", "check_plot_path", "save_plot"]
 
 _PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d"]
 _FORMATS = ("png", "svg", "html", "json")
+
+
+def check_plot_path(path: str | Path) -> str:
+    """Check that a plot could be written to this name, and return its kind.
+
+    For use before long work whose plot comes last.
+
+    Raises
+    ------
+    ParameterError
+        If the extension is none of png, svg, html, json.
+    MissingExtraError
+        If Altair is not installed.
+    """
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in _FORMATS:
+        raise ParameterError(
+            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got "
+            f"{Path(path).name!r}."
+        )
+    _altair()
+    return kind
 
 
 def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
@@ -30,15 +52,11 @@ def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
 
     Raises
     ------
-    ParameterError
-        If the extension is none of png, svg, html, json.
+    ParameterError, MissingExtraError
+        As `check_plot_path`.
     """
     path = Path(path)
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in _FORMATS:
-        raise ParameterError(
-            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got {path.name!r}."
-        )
+    kind = check_plot_path(path)
     if kind == "png":
         chart.save(path, format=kind, scale_factor=scale)
     elif kind == "html":

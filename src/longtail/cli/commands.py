@@ -52,8 +52,10 @@ def evaluate(
 
     DATA are read as the training data were, and aligned by feature name.
     """
-    from longtail.displays import save_plot
+    from longtail.displays import check_plot_path, save_plot
 
+    if plot is not None:
+        check_plot_path(plot)
     fitted, rows, unseen = _open(model, data)
     with progress_bar() as progress:
         evaluation = fitted.evaluate(
