@@ -217,6 +217,16 @@ def test_empty_rows_have_the_prior(model, steps):
     assert model.score_samples(X)[2] == 0
 
 
+def test_the_seed_of_the_noise(model):
+    X = words(6)
+    usual = model.posterior(X).mean
+    assert np.array_equal(model.posterior(X, seed=model.seed_).mean, usual)
+    other = model.posterior(X, seed=model.seed_ + 1).mean
+    assert not np.array_equal(other, usual)
+    with pytest.raises(ParameterError, match="seed"):
+        model.posterior(X, seed=-1)
+
+
 def test_progress(model):
     seen = []
     model.posterior(words(), progress=seen.append)

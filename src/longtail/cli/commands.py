@@ -88,6 +88,10 @@ def transform(
         int | None,
         typer.Option(min=0, help="M, local steps; 0: the inference network alone."),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
+    ] = None,
     scale: Annotated[
         bool, typer.Option("--scale", help="Write posterior standard deviations too.")
     ] = False,
@@ -104,6 +108,7 @@ def transform(
         posterior = fitted.posterior(
             rows,
             refine_steps=refine_steps,
+            seed=seed,
             progress=lambda done: progress("transform", done, rows.n_rows),
         )
     columns: dict[str, Any] = {"row_id": rows.row_ids}

@@ -379,6 +379,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         X: Any,
         *,
         refine_steps: int | None = None,
+        seed: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Posterior:
         """The approximate posterior of each row.
@@ -387,18 +388,21 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ----------
         refine_steps
             M; `eval_refine_steps` if not given; 0 is the inference network alone.
+        seed
+            Of the refinement's noise; that of the fit if not given.
         progress
             Called with the number of rows done.
         """
         counts = self._aligned(X)
         settings = self._refine_settings(refine_steps)
+        seed = _whole("seed", self.seed_ if seed is None else seed, 0)
         device = next(self.network_.parameters()).device
         means, scales = [], []
         for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
             rows = Rows.from_batch(batch, device)
             start = self.network_.amortized(rows.features)
             start = start.prior_where(rows.counts.totals() == 0)
-            psi = self.network_.refined(rows.counts, start, rows.noise_key(self.seed_), settings)
+            psi = self.network_.refined(rows.counts, start, rows.noise_key(seed), settings)
             means.append(psi.mean.cpu().numpy())
             scales.append(psi.scale.cpu().numpy())
             if progress is not None:
