@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
@@ -20,6 +20,7 @@ from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
 from longtail.data.settings import ReadSettings
 from longtail.errors import DataError, DataWarning, NotFittedError, ParameterError
+from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import (
     build_network,
     resolve_device,
@@ -395,8 +396,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         counts = self._aligned(X)
         settings = self._refine_settings(refine_steps)
-        seed = _whole("seed", self.seed_ if seed is None else seed, 0)
-        device = next(self.network_.parameters()).device
+        seed = whole("seed", self.seed_ if seed is None else seed, 0)
+        device = self._device
         means, scales = [], []
         for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
             rows = Rows.from_batch(batch, device)
@@ -418,7 +419,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             refine=self._refine_settings(None),
             samples=int(self.eval_samples),
             seed=self.seed_,
-            device=next(self.network_.parameters()).device,
+            device=self._device,
         ).elbo_refined
         return result
 
@@ -455,9 +456,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         counts, found = self.align(X)
         settings = EvaluationSettings(
             refine=self._refine_settings(refine_steps),
-            samples=_whole("samples", self.eval_samples if samples is None else samples, 1),
+            samples=whole("samples", self.eval_samples if samples is None else samples, 1),
             batch_size=int(self.batch_size),
-            seed=_whole("seed", self.seed_ if seed is None else seed, 0),
+            seed=whole("seed", self.seed_ if seed is None else seed, 0),
             completion=completion,
         )
         return evaluate_rows(
@@ -467,7 +468,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             self.unigram_,
             settings,
             unseen=unseen or found,
-            device=next(self.network_.parameters()).device,
+            device=self._device,
             progress=progress,
         )
 
@@ -477,13 +478,13 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Probabilities, or with row totals (a number or n of them) expected counts.
         """
         self._check_fitted()
-        latent = self._latent(Z)
+        latent = latent_vectors(Z, self._n_features_out).to(self._device)
         logits = self.network_.generative.decoder(latent)
         likelihood = self.network_.generative.likelihood
         if totals is None:
             out = likelihood.probabilities(logits)
         else:
-            out = likelihood.mean(logits, _row_totals(totals, len(latent)).to(logits))
+            out = likelihood.mean(logits, row_totals(totals, len(latent)).to(logits))
         result: Array = out.cpu().numpy()
         return result
 
@@ -507,22 +508,22 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         csr_array of shape (n_samples, V)
         """
         self._check_fitted()
-        n_samples = _whole("n_samples", n_samples, 1)
+        n_samples = whole("n_samples", n_samples, 1)
         if totals is None:
             totals = max(1, round(self.fit_info_["median_total"]))
-        n = _row_totals(totals, n_samples)
+        n = row_totals(totals, n_samples)
         if not torch.equal(n, n.round()):
             raise ParameterError(f"totals must be whole numbers to draw rows; got {totals!r}.")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         generative = self.network_.generative
-        device = next(self.network_.parameters()).device
+        device = self._device
         parts = []
         for chunk in torch.split(n, int(self.batch_size)):
             z = generative.prior.sample(len(chunk), self._n_features_out, generator)
             logits = generative.decoder(z.to(device)).cpu()
             parts.append(csr_array(generative.likelihood.sample(logits, chunk, generator).numpy()))
-        return _stack(parts)
+        return csr_array(vstack(parts, format="csr"))
 
     def align(self, X: Any) -> tuple[CountMatrix, Unseen | None]:
         """Rows as counts over the model's vocabulary.
@@ -572,6 +573,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         # Of the fitted network, so that scikit-learn sees nothing before there is one.
         return int(self.network_.encoder.mean.out_features)
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network_.parameters()).device
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
@@ -591,36 +596,5 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
         return RefineSettings(
-            _whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
+            whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
         )
-
-    def _latent(self, Z: Any) -> torch.Tensor:
-        array = np.asarray(Z, dtype=np.float32)
-        if array.ndim != 2 or array.shape[1] != self._n_features_out:
-            raise DataError(
-                f"Latent vectors are rows of {self._n_features_out} numbers; got an array of shape "
-                f"{array.shape}."
-            )
-        if not np.isfinite(array).all():
-            raise DataError("Latent vectors must be finite; got NaN or infinity.")
-        return torch.from_numpy(array).to(next(self.network_.parameters()).device)
-
-
-def _whole(name: str, value: Any, low: int) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
-        raise ParameterError(f"{name} must be a whole number ≥ {low}; got {value!r}.")
-    return int(value)
-
-
-def _row_totals(totals: Any, n: int) -> torch.Tensor:
-    array = np.asarray(totals)
-    numeric = array.dtype.kind in "iuf" and array.shape in ((), (n,))
-    if not numeric or not np.all(np.isfinite(array) & (array >= 0)):
-        raise ParameterError(f"totals must be a number ≥ 0, or {n}, one a row; got {totals!r}.")
-    return torch.from_numpy(np.broadcast_to(array, n).astype(np.float32))
-
-
-def _stack(parts: list[csr_array]) -> csr_array:
-    from scipy.sparse import vstack
-
-    return csr_array(vstack(parts, format="csr"))
