@@ -182,9 +182,12 @@ def test_another_division_into_training_and_validation_is_another_run(tmp_path):
 
 def test_the_same_run_said_differently_is_the_same(tmp_path):
     options = {"checkpoint": tmp_path / "run", "resume": True}
-    small(epochs=2, refine_steps=2).fit(words(), **options)
-    small(epochs=2, refine_steps=np.int64(2)).fit(csr_array(words()), **options)
-    small(epochs=2, refine_steps=[(0, 2)]).fit(words(), **options)
+    first = small(epochs=2, refine_steps=2).fit(words(), **options)
+    for steps, X in ((np.int64(2), csr_array(words())), ([(0, 2)], words())):
+        again = small(epochs=2, refine_steps=steps).fit(X, **options)
+        assert same_network(first, again)
+        # Nothing was left to train: the records are those of the first run, times included.
+        assert again.history_.to_list() == first.history_.to_list()
 
 
 # --- posteriors -----------------------------------------------------------------------------------
