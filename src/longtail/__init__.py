@@ -23,24 +23,62 @@ if TYPE_CHECKING:
     from longtail.estimator import Posterior as Posterior
     from longtail.estimator import load as load
     from longtail.evaluation import Evaluation as Evaluation
+    from longtail.introspection import CoOccurrence as CoOccurrence
+    from longtail.introspection import Direction as Direction
+    from longtail.introspection import Directions as Directions
+    from longtail.introspection import Embeddings as Embeddings
+    from longtail.introspection import Jacobian as Jacobian
+    from longtail.introspection import Spectra as Spectra
+    from longtail.introspection import Spectrum as Spectrum
+    from longtail.introspection import class_precision as class_precision
+    from longtail.introspection import contextual_similarity as contextual_similarity
+    from longtail.introspection import contextual_vectors as contextual_vectors
+    from longtail.introspection import directions as directions
+    from longtail.introspection import effective_rank as effective_rank
+    from longtail.introspection import embeddings as embeddings
+    from longtail.introspection import jacobian as jacobian
+    from longtail.introspection import neighborhoods as neighborhoods
+    from longtail.introspection import spectrum as spectrum
+    from longtail.introspection import topic_coherence as topic_coherence
+    from longtail.introspection import topic_diversity as topic_diversity
+    from longtail.introspection import word_similarity as word_similarity
     from longtail.training import Callback as Callback
     from longtail.training import History as History
 
 _HOMES = {
     "Callback": "longtail.training",
+    "CoOccurrence": "longtail.introspection",
     "CountMatrix": "longtail.data",
+    "Direction": "longtail.introspection",
+    "Directions": "longtail.introspection",
+    "Embeddings": "longtail.introspection",
     "Evaluation": "longtail.evaluation",
     "History": "longtail.training",
+    "Jacobian": "longtail.introspection",
     "NonlinearFactorAnalysis": "longtail.estimator",
     "Posterior": "longtail.estimator",
     "ReadSettings": "longtail.data",
+    "Spectra": "longtail.introspection",
+    "Spectrum": "longtail.introspection",
     "Vocabulary": "longtail.data",
+    "class_precision": "longtail.introspection",
+    "contextual_similarity": "longtail.introspection",
+    "contextual_vectors": "longtail.introspection",
+    "directions": "longtail.introspection",
     "drop_duplicates": "longtail.data",
+    "effective_rank": "longtail.introspection",
+    "embeddings": "longtail.introspection",
+    "jacobian": "longtail.introspection",
     "load": "longtail.estimator",
+    "neighborhoods": "longtail.introspection",
     "read_counts": "longtail.data",
     "read_like": "longtail.data",
     "save_plot": "longtail.displays",
+    "spectrum": "longtail.introspection",
     "split_rows": "longtail.data",
+    "topic_coherence": "longtail.introspection",
+    "topic_diversity": "longtail.introspection",
+    "word_similarity": "longtail.introspection",
 }
 
 __version__ = _version("longtail")

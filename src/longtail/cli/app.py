@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from longtail.cli import commands
+from longtail.cli import commands, introspect
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
 from longtail.errors import LongtailError, NonFiniteError, WriteError
@@ -33,6 +33,13 @@ app.command()(fit)
 app.command()(commands.evaluate)
 app.command()(commands.transform)
 app.command()(commands.info)
+for _command in (
+    introspect.neighbors,
+    introspect.spectrum,
+    introspect.directions,
+    introspect.embed,
+):
+    app.command(rich_help_panel="Open a model up")(_command)
 
 
 def _version(show: bool) -> None:

@@ -477,7 +477,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
         Probabilities, or with row totals (a number or n of them) expected counts.
         """
-        self._check_fitted()
+        self.check_fitted()
         latent = latent_vectors(Z, self._n_features_out).to(self._device)
         logits = self.network_.generative.decoder(latent)
         likelihood = self.network_.generative.likelihood
@@ -507,7 +507,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         -------
         csr_array of shape (n_samples, V)
         """
-        self._check_fitted()
+        self.check_fitted()
         n_samples = whole("n_samples", n_samples, 1)
         if totals is None:
             totals = max(1, round(self.fit_info_["median_total"]))
@@ -540,7 +540,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ------
         NotFittedError, DataError
         """
-        self._check_fitted()
+        self.check_fitted()
         counts = CountMatrix.from_any(X, counts=self.counts)
         if not (counts.vocabulary.named and self.vocabulary_.named):
             if counts.n_features != self.n_features_in_:
@@ -565,8 +565,21 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ------
         NotFittedError, ArchiveError
         """
-        self._check_fitted()
+        self.check_fitted()
         write_archive(path, to_archive(self))
+
+    def check_fitted(self) -> None:
+        """Check that there is a fitted state.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                "This NonlinearFactorAnalysis is not fitted yet: call fit(X) first, or open a "
+                "saved model with longtail.load(folder)."
+            )
 
     @property
     def _n_features_out(self) -> int:
@@ -586,13 +599,6 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.input_tags.positive_only = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
-                "This NonlinearFactorAnalysis is not fitted yet: call fit(X) first, or open a "
-                "saved model with longtail.load(folder)."
-            )
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
         return RefineSettings(

@@ -49,6 +49,7 @@ class Decoder(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.n_components = n_components
         self.skip = skip and n_layers > 0
         widths = [n_components] + [n_hidden] * n_layers
         self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))

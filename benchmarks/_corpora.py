@@ -1,0 +1,75 @@
+"""The rows that several benchmarks share: read once, split and limited in the same way."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import longtail as lt
+from benchmarks.rows import data_file
+from longtail.data.corpora import docstring_counts, load_docstrings
+
+IMDB = "imdb_reviews.parquet"
+NEWS = ("20news_miao/train.feat.gz", "20news_miao/test.feat.gz", "20news_miao/vocab.txt")
+NHDS = "nhds2010_diagnoses.parquet"
+SPLIT_SEED = 0
+
+Parts = tuple[lt.CountMatrix, lt.CountMatrix, lt.CountMatrix]
+
+
+def news(valid_rows: int = 500) -> Parts:
+    """20 Newsgroups: training, validation (of the training rows) and test rows."""
+    train = lt.read_counts(data_file(NEWS[0]))
+    test, _ = lt.read_counts(data_file(NEWS[1])).align(train.vocabulary)
+    train, valid = lt.split_rows(train.drop_empty()[0], [valid_rows], seed=SPLIT_SEED)
+    return train, valid, test
+
+
+def imdb_reviews(max_features: int, split: str | None = None) -> lt.CountMatrix:
+    """Film reviews without English stop words; all of them, or one split."""
+    texts = pl.read_parquet(data_file(IMDB))
+    if split is not None:
+        texts = texts.filter(pl.col("split") == split)
+    texts = texts.with_columns(pl.col("text").str.replace_all("<br />", " "))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / IMDB
+        texts.write_parquet(path)
+        counts = lt.read_counts(
+            path,
+            text_column="text",
+            id_column="doc_id",
+            stop_words="english",
+            token_pattern=r"(?u)\b[^\W\d_]{2,}\b",
+            max_df=0.3,
+            max_features=max_features,
+        )
+    return lt.drop_duplicates(counts.drop_empty()[0])[0]
+
+
+def imdb_subset(n_train: int = 6000, n_test: int = 1000, max_features: int = 10_000) -> Parts:
+    """Some of the training reviews: training, validation (300) and test rows."""
+    counts = imdb_reviews(max_features, "train")
+    rest, test = lt.split_rows(counts, [n_test], seed=SPLIT_SEED)
+    rng = np.random.default_rng(SPLIT_SEED)
+    rows = np.sort(rng.permutation(rest.n_rows)[: n_train + 300])
+    train, valid = lt.split_rows(rest[rows], [300], seed=SPLIT_SEED)
+    return train, valid, test
+
+
+def docstrings(max_features: int = 10_000, n_test: int = 5000) -> Parts:
+    """All docstrings found here: training, validation (300) and held-out rows."""
+    counts = docstring_counts(load_docstrings(), min_df=10, max_features=max_features)
+    counts = lt.drop_duplicates(counts.drop_empty()[0])[0]
+    train, valid, test = lt.split_rows(counts, [300, n_test], seed=SPLIT_SEED)
+    return train, valid, test
+
+
+def diagnoses(min_records: int = 10, min_codes: int = 2) -> lt.CountMatrix:
+    """Discharges with at least two codes, over codes with at least ten records."""
+    counts = lt.read_counts(
+        data_file(NHDS), row_column="discharge", feature_column="icd9", min_df=min_records
+    )
+    return counts[np.flatnonzero(np.diff(counts.csr.indptr) >= min_codes)]

@@ -1,0 +1,65 @@
+"""Models that several benchmarks look at: fitted once, kept in a folder, resumable.
+
+A kept model is used again as long as its parameters and rows are the same; delete
+``benchmarks/.models`` to fit anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import longtail as lt
+from longtail.inference import HybridModel
+
+MODELS = Path(__file__).parent / ".models"
+
+
+class TextbookStart(lt.NonlinearFactorAnalysis):
+    """The same model, but for how its encoder starts: as variational auto-encoders usually do.
+
+    Glorot-normal weights and zero biases everywhere: posterior means near 0 and scales near 1,
+    so that at first a row's code is mostly noise.
+    """
+
+    def _train(self, network: HybridModel, *args: Any) -> Any:
+        generator = torch.Generator().manual_seed(self._draw_seed() + 1)
+        encoder = network.encoder
+        nn.init.xavier_normal_(encoder.input_weight, generator=generator)
+        for layer in (*encoder.hidden_layers, encoder.mean, encoder.log_var):
+            nn.init.xavier_normal_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
+        return super()._train(network, *args)
+
+
+def fitted(
+    name: str,
+    train: lt.CountMatrix,
+    valid: lt.CountMatrix,
+    *,
+    textbook: bool = False,
+    **parameters: Any,
+) -> lt.NonlinearFactorAnalysis:
+    """The model of that name: opened if it was fitted before, otherwise fitted and kept."""
+    key = {"parameters": parameters, "textbook": textbook}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode())
+    for rows in (train, valid):
+        digest.update(rows.row_keys().tobytes())
+    folder = MODELS / f"{name}-{digest.hexdigest()[:12]}"
+    if folder.exists():
+        return lt.load(folder)
+    print(f"fitting {folder.name}", file=sys.stderr, flush=True)
+    kind = TextbookStart if textbook else lt.NonlinearFactorAnalysis
+    model = kind(**parameters, verbose=1)
+    checkpoint = MODELS / f".{folder.name}.checkpoint"
+    model.fit(train, valid=valid, checkpoint=checkpoint, resume=True)
+    model.save(folder)
+    shutil.rmtree(checkpoint)
+    return lt.load(folder)

@@ -1,0 +1,304 @@
+"""Commands that open a model up: neighbors, spectrum, directions, embed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from longtail.cli.options import JsonOption, ModelArgument, SeedOption
+from longtail.cli.output import log, log_unseen, print_json, progress_bar, result
+
+if TYPE_CHECKING:
+    from longtail.data import CountMatrix
+    from longtail.estimator import NonlinearFactorAnalysis
+
+__all__ = ["directions", "embed", "neighbors", "spectrum"]
+
+_Kind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities"]
+_Metric = Literal["cosine", "dot", "euclidean"]
+
+_RowsArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Rows of data, best held-out ones; read as for the fit.", metavar="[ROWS]"),
+]
+_KindOption = Annotated[
+    _Kind | None, typer.Option("--of", help="What is differentiated with respect to z.")
+]
+_MetricOption = Annotated[_Metric | None, typer.Option(help="How vectors are compared.")]
+_SamplesOption = Annotated[
+    int | None, typer.Option(min=1, help="Draws of z that the Jacobian is averaged over.")
+]
+_ContextOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context", help="Features of a context, with commas between; repeat it for several."
+    ),
+]
+_CountOption = Annotated[
+    float, typer.Option(min=0.0, help="Count of each context feature in its bag.")
+]
+_PlotOption = Annotated[
+    Path | None, typer.Option(help="Write the figure (.png, .svg, .html, .json).")
+]
+
+
+def neighbors(
+    model: ModelArgument,
+    feature: Annotated[str, typer.Argument(help="Whose neighbours.", metavar="FEATURE")],
+    context: _ContextOption = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours to show.")] = 10,
+    count: _CountOption = 10.0,
+    metric: _MetricOption = None,
+    of: _KindOption = None,
+    samples: _SamplesOption = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Search an index; for very large vocabularies.")
+    ] = False,
+    plot: _PlotOption = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """List the features nearest to one: overall, or in one or several contexts.
+
+    Example: longtail neighbors model/ kernel --context cuda,thread --context svm,gaussian
+    """
+    from longtail.displays import NeighborhoodDisplay, save_plot
+    from longtail.introspection import embeddings
+
+    _check_plot(plot)
+    fitted = _load(model)
+    contexts = [_words(text) for text in context or []]
+    for name in (feature, *(word for words in contexts for word in words)):
+        fitted.vocabulary_.index(name)  # an unknown one ends it before the work begins
+    asked: Sequence[list[str] | None] = contexts or [None]
+    lists = {}
+    with progress_bar() as progress:
+        for words in asked:
+            label = "no context" if words is None else ", ".join(words)
+            vectors = embeddings(
+                fitted,
+                words,
+                of=of,
+                metric=metric,
+                count=count,
+                samples=samples,
+                seed=seed,
+                progress=partial(progress, label),
+            )
+            lists[label] = vectors.neighbors(feature, k, approximate=approximate)
+    display = NeighborhoodDisplay(feature, lists)
+    if plot is not None:
+        log(f"figure: {save_plot(display.plot(), plot)}")
+    if json:
+        print_json(
+            {
+                "feature": feature,
+                "seed": seed,
+                "neighbors": [
+                    {"context": words or [], "list": table.to_dicts()}
+                    for words, table in zip(asked, lists.values(), strict=True)
+                ],
+            }
+        )
+    else:
+        result("\n\n".join(_listed(feature, c, t) for c, t in lists.items()))
+
+
+def spectrum(
+    model: Annotated[Path, typer.Argument(help="Folder of a saved model.", metavar="MODEL")],
+    rows: _RowsArgument = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against", help="Another saved model for the same picture; may be repeated."
+        ),
+    ] = None,
+    of: Annotated[
+        _Kind, typer.Option("--of", help="What is differentiated with respect to z.")
+    ] = "root_probabilities",
+    at: Annotated[
+        Literal["prior", "rows"], typer.Option(help="Over what z: the prior, or ROWS' posterior.")
+    ] = "prior",
+    samples: Annotated[
+        int, typer.Option(min=1, help="Draws of z that the Jacobian is averaged over.")
+    ] = 200,
+    plot: _PlotOption = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Tell which latent directions live, and whether there are too many or too few.
+
+    Example: longtail spectrum model/ held_out.parquet --plot spectrum.png
+    """
+    from longtail.displays import save_plot
+    from longtail.introspection import spectrum as measure
+
+    _check_plot(plot)
+    paths = [model, *(against or [])]
+    models = {_label(p, paths): _load(p) for p in paths}
+    counts = None if rows is None else _read(next(iter(models.values())), rows)
+    with progress_bar() as progress:
+        spectra = measure(
+            models, counts, of=of, at=at, samples=samples, seed=seed, progress=progress
+        )
+    if plot is not None:
+        log(f"figure: {save_plot(spectra.plot(), plot)}")
+    if json:
+        print_json(spectra.to_dict())
+    else:
+        result(str(spectra))
+
+
+def directions(
+    model: ModelArgument,
+    rows: _RowsArgument = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Directions to show; all live ones if not given.")
+    ] = None,
+    words: Annotated[int, typer.Option(min=1, help="Features at each end.")] = 10,
+    by: Annotated[
+        Literal["singular", "dimension"],
+        typer.Option(help="Singular directions, or the latent dimensions themselves."),
+    ] = "singular",
+    of: Annotated[
+        _Kind, typer.Option("--of", help="What is differentiated with respect to z.")
+    ] = "root_probabilities",
+    samples: Annotated[
+        int, typer.Option(min=1, help="Draws of z that the Jacobian is averaged over.")
+    ] = 200,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Read each latent direction from both ends, as topics are read from their words.
+
+    Example: longtail directions model/ held_out.parquet --top 12
+
+    With ROWS: coherence (NPMI) of the lists, and the rows furthest along each direction.
+    """
+    from longtail.introspection import directions as find
+
+    fitted = _load(model)
+    counts = None if rows is None else _read(fitted, rows)
+    with progress_bar() as progress:
+        found = find(
+            fitted,
+            counts,
+            top=top,
+            words=words,
+            by=by,
+            of=of,
+            samples=samples,
+            seed=seed,
+            progress=partial(progress, "directions"),
+        )
+    if json:
+        print_json(found.to_dict())
+    else:
+        result(str(found))
+
+
+def embed(
+    model: ModelArgument,
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write: .parquet, .csv; word2vec text: .txt, .vec, .w2v."),
+    ],
+    context: Annotated[
+        str | None, typer.Option("--context", help="Features of a context, with commas between.")
+    ] = None,
+    count: _CountOption = 10.0,
+    of: _KindOption = None,
+    samples: _SamplesOption = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Write a vector for every feature, overall or in a context.
+
+    Example: longtail embed model/ --out vectors.parquet
+    """
+    from longtail.introspection import embeddings
+    from longtail.introspection.feature_vectors import check_embeddings_path
+
+    check_embeddings_path(out)
+    fitted = _load(model)
+    with progress_bar() as progress:
+        vectors = embeddings(
+            fitted,
+            None if context is None else _words(context),
+            of=of,
+            count=count,
+            samples=samples,
+            seed=seed,
+            progress=partial(progress, "embed"),
+        )
+    vectors.save(out)
+    if json:
+        print_json(
+            {
+                "out": str(out),
+                "features": len(vectors),
+                "components": vectors.vectors.shape[1],
+                "metric": vectors.metric,
+                "context": list(vectors.context),
+                "seed": seed,
+            }
+        )
+    else:
+        result(
+            f"{len(vectors):,} features × {vectors.vectors.shape[1]} components, best compared by "
+            f"{vectors.metric}: {out}"
+        )
+
+
+def _load(path: Path) -> NonlinearFactorAnalysis:
+    from longtail.estimator import load
+
+    return load(path)
+
+
+def _read(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
+    """Rows read the way the model's training data were."""
+    from longtail.data import ReadSettings, read_like
+
+    settings = fitted.read_settings_ or ReadSettings()
+    counts, unseen = read_like(path, settings, fitted.vocabulary_)
+    log_unseen(unseen)
+    return counts
+
+
+def _check_plot(path: Path | None) -> None:
+    from longtail.displays import check_plot_path
+
+    if path is not None:
+        check_plot_path(path)
+
+
+def _words(text: str) -> list[str]:
+    """Features between commas, which a feature's own name writes as backslash, comma."""
+    parts = text.replace("\\,", "\0").split(",")
+    words = [part.replace("\0", ",").strip() for part in parts]
+    if not all(words):
+        raise typer.BadParameter(f"expected features with commas between; got {text!r}")
+    return words
+
+
+def _label(path: Path, paths: list[Path]) -> str:
+    """A short name for a model among others."""
+    if len(paths) == 1:
+        return ""
+    same_name = [p for p in paths if p.name == path.name]
+    return path.name if len(same_name) == 1 and path.name else str(path)
+
+
+def _listed(feature: str, context: str, table: Any) -> str:
+    title = feature if context == "no context" else f"{feature} in the context of {context}"
+    width = max((len(name) for name in table["feature"]), default=0)
+    lines = [
+        f"  {rank:>3}  {name:<{width}}  {similarity:.3g}"
+        for rank, name, similarity in table.iter_rows()
+    ]
+    return "\n".join([title, *lines])

@@ -1,0 +1,20 @@
+"""Figures: each has `.frame()`, its table, and `.plot()`, an Altair chart.
+
+`save_plot` writes a chart to PNG, SVG, HTML or JSON without a browser or a network. Altair comes
+with the extra ``longtail[plot]``; the tables need nothing.
+"""
+
+from longtail.displays.base import check_plot_path, save_plot
+from longtail.displays.history import HistoryDisplay
+from longtail.displays.ladder import EvaluationDisplay
+from longtail.displays.neighborhood import NeighborhoodDisplay
+from longtail.displays.spectrum import SpectrumDisplay
+
+__all__ = [
+    "EvaluationDisplay",
+    "HistoryDisplay",
+    "NeighborhoodDisplay",
+    "SpectrumDisplay",
+    "check_plot_path",
+    "save_plot",
+]

@@ -1,0 +1,78 @@
+"""Held-out bounds, as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from longtail.displays.base import PALETTE, altair, inline, styled
+
+__all__ = ["EvaluationDisplay"]
+
+
+class EvaluationDisplay:
+    """The ladder of held-out figures against the unigram floor, with error bars.
+
+    Parameters
+    ----------
+    rungs
+        One mapping a figure: figure, estimator, per_doc, per_doc_se, per_word, nats_per_row,
+        se, mc_se, samples, steps, and optionally model.
+    """
+
+    def __init__(self, rungs: Sequence[Mapping[str, Any]]) -> None:
+        self._rungs = [dict(r) for r in rungs]
+
+    def frame(self) -> pl.DataFrame:
+        """One line a figure."""
+        return pl.DataFrame(self._rungs, infer_schema_length=None)
+
+    def plot(self) -> Any:
+        """Perplexity per document on each rung, ± 2 standard errors over rows.
+
+        Completion is left out of the picture: it scores other tokens.
+        """
+        alt = altair()
+        table = self.frame().filter(pl.col("figure") != "completion")
+        table = table.with_columns(
+            low=pl.col("per_doc") - 2 * pl.col("per_doc_se").fill_nan(0),
+            high=pl.col("per_doc") + 2 * pl.col("per_doc_se").fill_nan(0),
+        )
+        order = table["estimator"].unique(maintain_order=True).to_list()
+        many = "model" in table.columns
+        extra: dict[str, Any] = {"yOffset": "model:N"} if many else {}
+        color = (
+            alt.Color("model:N", title=None, scale=alt.Scale(range=PALETTE))
+            if many
+            else alt.value(PALETTE[0])
+        )
+        base = alt.Chart(inline(alt, table)).encode(
+            y=alt.Y("estimator:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)),
+            color=color,
+            **extra,
+        )
+        x = alt.X("per_doc:Q", title="perplexity per document (lower is better)")
+        points = base.mark_point(filled=True, size=70).encode(
+            x=x.scale(zero=False),
+            tooltip=[
+                "estimator:N",
+                *(
+                    alt.Tooltip(f"{c}:Q", format=",.2f")
+                    for c in ("per_doc", "per_word", "nats_per_row", "se")
+                ),
+                "samples:Q",
+                "steps:Q",
+            ],
+        )
+        bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=""), x2="high:Q")
+        labels = base.mark_text(dy=-11, fontSize=11).encode(
+            x="per_doc:Q", text=alt.Text("per_doc:Q", format=",.0f")
+        )
+        chart = (bars + points + labels).properties(width=520, height={"step": 34 if many else 42})
+        return styled(
+            chart,
+            "Held-out bounds",
+            "bars: ± 2 standard errors over rows",
+        )

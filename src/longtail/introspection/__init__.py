@@ -1,0 +1,39 @@
+"""What a fitted model has learned: Jacobians, spectra, directions, embeddings."""
+
+from longtail.introspection.coherence import CoOccurrence, topic_coherence, topic_diversity
+from longtail.introspection.contextual import contextual_similarity, contextual_vectors
+from longtail.introspection.feature_vectors import Embeddings, embeddings
+from longtail.introspection.in_contexts import neighborhoods
+from longtail.introspection.jacobians import Jacobian, jacobian
+from longtail.introspection.judging import (
+    ClassPrecision,
+    RankCorrelation,
+    class_precision,
+    word_similarity,
+)
+from longtail.introspection.latent_directions import Direction, Directions, directions
+from longtail.introspection.spectra import Spectra, Spectrum, effective_rank, spectrum
+
+__all__ = [
+    "ClassPrecision",
+    "CoOccurrence",
+    "Direction",
+    "Directions",
+    "Embeddings",
+    "Jacobian",
+    "RankCorrelation",
+    "Spectra",
+    "Spectrum",
+    "class_precision",
+    "contextual_similarity",
+    "contextual_vectors",
+    "directions",
+    "effective_rank",
+    "embeddings",
+    "jacobian",
+    "neighborhoods",
+    "spectrum",
+    "topic_coherence",
+    "topic_diversity",
+    "word_similarity",
+]

@@ -1,0 +1,322 @@
+"""Embeddings of features, overall and in context: the rows of a Jacobian.
+
+Row v of E[∂g/∂z] says how feature v answers to each latent dimension; features that answer alike
+mean alike. Averaged over the prior that is one vector a feature. Averaged over the posterior of a
+bag of context features it is the feature's vector *there*: the decoder's curvature moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.sparse import csr_array
+
+from longtail.data import CountMatrix, Vocabulary
+from longtail.errors import DataError, ParameterError, WriteError
+from longtail.estimator import NonlinearFactorAnalysis, Posterior
+from longtail.introspection.closed_form import JacobianKind
+from longtail.introspection.jacobians import jacobian
+from longtail.introspection.neighbors import Metric, NearestRows, check_metric, unit
+
+__all__ = ["Context", "Embeddings", "context_posterior", "embeddings"]
+
+Array = npt.NDArray[np.float32]
+Context = Sequence[str] | Mapping[str, float]
+
+_TABLES = (".parquet", ".csv")
+_TEXTS = (".txt", ".vec", ".w2v")
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """A vector for every feature.
+
+    Attributes
+    ----------
+    vocabulary
+        The V features.
+    vectors
+        (V, K) float32.
+    metric
+        How they are best compared, unless a method is told otherwise: "cosine", "dot" (inner
+        product) or "euclidean" (minus the distance).
+    context
+        The features of the context, which are never among the neighbours; empty for global
+        vectors.
+    """
+
+    vocabulary: Vocabulary
+    vectors: Array
+    metric: Metric = "cosine"
+    context: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit."""
+        check_metric(self.metric)
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.vocabulary):
+            raise DataError(
+                f"{len(self.vocabulary)} features need as many vectors; got an array of shape "
+                f"{self.vectors.shape}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def __contains__(self, feature: object) -> bool:
+        return feature in self.vocabulary
+
+    def __getitem__(self, feature: str) -> Array:
+        """The vector of a feature, (K,)."""
+        vector: Array = self.vectors[self.vocabulary.index(feature)]
+        return vector
+
+    def similarity(self, a: str, b: str, metric: Metric | None = None) -> float:
+        """Similarity of two features: larger is nearer.
+
+        Raises
+        ------
+        DataError
+            If one is unknown, with suggestions by spelling.
+        """
+        check_metric(metric or self.metric)
+        left, right = self[a].astype(np.float64), self[b].astype(np.float64)
+        match metric or self.metric:
+            case "euclidean":
+                return -float(np.linalg.norm(left - right))
+            case "dot":
+                return float(left @ right)
+            case _:
+                lengths = np.linalg.norm(left) * np.linalg.norm(right)
+                return float(left @ right / lengths) if lengths else 0.0
+
+    def neighbors(
+        self,
+        feature: str | Sequence[str],
+        k: int = 10,
+        *,
+        metric: Metric | None = None,
+        exclude: Sequence[str] = (),
+        approximate: bool = False,
+    ) -> pl.DataFrame:
+        """The features nearest to one feature, or to the mean direction of several.
+
+        Parameters
+        ----------
+        k
+            How many.
+        exclude
+            Not these; nor the features asked for, nor those of the context.
+        approximate
+            Search an index, which the first such call builds: see `NearestRows`.
+
+        Returns
+        -------
+        polars.DataFrame
+            rank (from 1), feature, similarity.
+
+        Raises
+        ------
+        DataError
+            If a feature is unknown, with suggestions by spelling.
+        """
+        asked = [feature] if isinstance(feature, str) else list(feature)
+        if not asked:
+            raise ParameterError("neighbors needs at least one feature; got none.")
+        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+            raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
+        rows = [self.vocabulary.index(name) for name in asked]
+        own = self.vectors[rows]
+        query = own[0] if len(rows) == 1 else unit(own).mean(0)
+        hidden = {*rows, *(self.vocabulary.index(name) for name in (*exclude, *self.context))}
+        found, similarity = self.nearest(query[None], k + len(hidden), metric, approximate)
+        kept = [i for i, row in enumerate(found[0]) if int(row) not in hidden][:k]
+        return pl.DataFrame(
+            {
+                "rank": range(1, len(kept) + 1),
+                "feature": [self.vocabulary[int(found[0, i])] for i in kept],
+                "similarity": similarity[0, kept].astype(np.float64),
+            },
+            schema={"rank": pl.Int64, "feature": pl.String, "similarity": pl.Float64},
+        )
+
+    def nearest(
+        self,
+        queries: Array,
+        k: int,
+        metric: Metric | None = None,
+        approximate: bool = False,
+    ) -> tuple[npt.NDArray[np.int64], Array]:
+        """Rows nearest to each vector (n, K), nearest first: indices, similarities (n, k)."""
+        return self._search(metric or self.metric, approximate).search(queries, k)
+
+    def _search(self, metric: Metric, approximate: bool) -> NearestRows:
+        key = (metric, approximate)
+        if key not in self._searches:
+            self._searches[key] = NearestRows(self.vectors, metric, approximate=approximate)
+        return self._searches[key]
+
+    @cached_property
+    def _searches(self) -> dict[tuple[str, bool], NearestRows]:
+        return {}
+
+    def frame(self) -> pl.DataFrame:
+        """One line a feature: its name and its vector, v0 to v{K−1}."""
+        columns: dict[str, Any] = {"feature": self.vocabulary.names}
+        return pl.DataFrame(columns | {f"v{k}": c for k, c in enumerate(self.vectors.T)})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the vectors: .parquet or .csv, or word2vec's text format as .txt, .vec or .w2v.
+
+        In the text format, which ends a name at a space, white space in names becomes ``_``.
+
+        Raises
+        ------
+        ParameterError
+            If the extension is none of these, or two names become one.
+        WriteError
+        """
+        path = Path(path)
+        check_embeddings_path(path)
+        try:
+            if path.suffix == ".csv":
+                self.frame().write_csv(path)
+            elif path.suffix == ".parquet":
+                self.frame().write_parquet(path)
+            else:
+                self._write_text(path)
+        except OSError as error:
+            raise WriteError(f"{path} could not be written: {error}.") from error
+        return path
+
+    def _write_text(self, path: Path) -> None:
+        names = ["_".join(name.split()) or "_" for name in self.vocabulary]
+        if len(set(names)) < len(names):
+            raise ParameterError(
+                "Some feature names differ only in white space, which word2vec's text format "
+                "cannot hold. Write .parquet or .csv."
+            )
+        with path.open("w", encoding="utf-8") as file:
+            file.write(f"{len(names)} {self.vectors.shape[1]}\n")
+            for name, vector in zip(names, self.vectors, strict=True):
+                file.write(f"{name} {' '.join(f'{x:.7g}' for x in vector)}\n")
+
+
+def check_embeddings_path(path: Path) -> None:
+    """Check that embeddings could be written to this name.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if path.suffix not in (*_TABLES, *_TEXTS):
+        raise ParameterError(
+            f"Embeddings are written as {', '.join(_TABLES)}, or in word2vec's text format as "
+            f"{', '.join(_TEXTS)}; got {path.name!r}."
+        )
+
+
+def embeddings(
+    model: NonlinearFactorAnalysis,
+    context: Context | CountMatrix | None = None,
+    *,
+    of: JacobianKind | None = None,
+    at: Any = "prior",
+    metric: Metric | None = None,
+    count: float = 10,
+    samples: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embeddings:
+    """Embeddings of all features, overall or in a context.
+
+    Parameters
+    ----------
+    model
+        Fitted.
+    context
+        Features, each taken `count` times; a mapping from features to counts; or one row of
+        counts. The vectors are then those at the posterior of that bag.
+    of
+        Which Jacobian; see `jacobian`. Without a context the log-probabilities, compared by
+        cosine. In a context the root probabilities, compared by inner product: a neighbour
+        answers to z as the feature does *and* is likely enough in the context to carry
+        information. (At one z, cosines do not know which features the context makes likely.)
+    at
+        Without a context: over what z; see `jacobian`.
+    metric
+        "cosine", "dot" or "euclidean".
+    samples
+        Draws of z: 1,000, or 100 in a context, whose posterior is narrow.
+    seed
+        Of the draws.
+
+    Raises
+    ------
+    NotFittedError, ParameterError
+    DataError
+        If a feature of the context is unknown, with suggestions by spelling.
+    """
+    names: tuple[str, ...] = ()
+    if context is not None:
+        if not (isinstance(at, str) and at == "prior"):
+            raise ParameterError("Give either a context or `at`, not both.")
+        bag = context_bag(model, context, count)
+        names = tuple(name for name, _ in bag.top_features(0, bag.nnz))
+        at = context_posterior(model, bag)
+    vectors = jacobian(
+        model,
+        of or ("root_probabilities" if names else "log_probabilities"),
+        at,
+        samples=samples or (100 if names else 1000),
+        seed=seed,
+        progress=progress,
+    )
+    return Embeddings(
+        model.vocabulary_,
+        vectors.matrix,
+        metric or ("dot" if names and of in (None, "root_probabilities") else "cosine"),
+        names,
+    )
+
+
+def context_posterior(
+    model: NonlinearFactorAnalysis, context: Context | CountMatrix, count: float = 10
+) -> Posterior:
+    """The refined posterior of a bag of context features."""
+    return model.posterior(context_bag(model, context, count))
+
+
+def context_bag(
+    model: NonlinearFactorAnalysis, context: Context | CountMatrix, count: float
+) -> CountMatrix:
+    """The context as one row of counts over the model's vocabulary."""
+    model.check_fitted()
+    if isinstance(context, CountMatrix):
+        bag, _ = model.align(context)
+        if bag.n_rows != 1 or bag.nnz == 0:
+            raise DataError(
+                f"A context is one row with a feature of the model's vocabulary; got {bag.n_rows} "
+                f"rows and {bag.nnz} such features."
+            )
+        return bag
+    if isinstance(context, str):
+        raise ParameterError(f"context must be a list of features; got the string {context!r}.")
+    weights = dict(context) if isinstance(context, Mapping) else dict.fromkeys(context, count)
+    bad = [v for v in weights.values() if not (np.isfinite(v) and v > 0)]
+    if not weights or bad:
+        raise ParameterError(
+            "A context needs at least one feature, each with a count above 0; got "
+            f"{bad[0] if bad else 'none'!r}."
+        )
+    columns = [model.vocabulary_.index(name) for name in weights]
+    shape = (1, len(model.vocabulary_))
+    values = np.fromiter(weights.values(), dtype=np.float32)
+    csr = csr_array((values, (np.zeros(len(columns), int), columns)), shape=shape)
+    return CountMatrix.from_any(csr, vocabulary=model.vocabulary_)

@@ -1,0 +1,67 @@
+"""One feature's neighbours in several contexts, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from longtail.displays import NeighborhoodDisplay
+from longtail.estimator import NonlinearFactorAnalysis
+from longtail.introspection.feature_vectors import embeddings
+
+__all__ = ["neighborhoods"]
+
+
+def neighborhoods(
+    model: NonlinearFactorAnalysis,
+    feature: str,
+    contexts: Sequence[Sequence[str]],
+    *,
+    k: int = 10,
+    overall: bool = True,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+    **settings: Any,
+) -> NeighborhoodDisplay:
+    """The nearest features of one feature in several contexts.
+
+    Parameters
+    ----------
+    contexts
+        Each a list of features.
+    k
+        Neighbours in each.
+    overall
+        Begin with the neighbours without a context.
+    seed
+        Of the draws of z.
+    progress
+        Called with (context, points done, points in all).
+    settings
+        Further arguments of `embeddings`, for the contexts.
+
+    Returns
+    -------
+    NeighborhoodDisplay
+        `.frame()`, `.plot()`, `.overlap()`.
+
+    Raises
+    ------
+    NotFittedError, ParameterError, DataError
+    """
+    model.check_fitted()
+    for name in (feature, *(word for context in contexts for word in context)):
+        model.vocabulary_.index(name)  # an unknown one ends it before the work begins
+    lists = {}
+    for context in ([None] if overall else []) + list(contexts):
+        label = "no context" if context is None else ", ".join(context)
+        vectors = embeddings(
+            model,
+            context,
+            seed=seed,
+            progress=None if progress is None else partial(progress, label),
+            **({} if context is None else settings),
+        )
+        lists[label] = vectors.neighbors(feature, k)
+    return NeighborhoodDisplay(feature, lists)

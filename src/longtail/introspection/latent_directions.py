@@ -1,0 +1,307 @@
+"""Latent directions read from both ends, as topics are read from their words.
+
+The right singular vectors of the averaged Jacobian, E[J] = U Σ Vᵀ, are the directions of z that
+move the features most. Direction j is read from the features at the two ends of E[J] v_j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from longtail.data import CountMatrix
+from longtail.errors import ParameterError
+from longtail.estimator import NonlinearFactorAnalysis
+from longtail.introspection.closed_form import JacobianKind
+from longtail.introspection.coherence import CoOccurrence, topic_diversity
+from longtail.introspection.jacobians import Jacobian, jacobian
+from longtail.introspection.spectra import from_jacobian
+
+__all__ = ["Direction", "Directions", "End", "directions"]
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a direction.
+
+    Attributes
+    ----------
+    features
+        (feature, weight), strongest first. A weight is the change of the feature's root
+        probability (or of what else was differentiated) per unit of z towards this end.
+    coherence
+        Mean NPMI of the features' pairs in the rows; None without rows.
+    rows
+        (row id, place along the direction), furthest first; empty without rows.
+    """
+
+    features: tuple[tuple[str, float], ...]
+    coherence: float | None
+    rows: tuple[tuple[Any, float], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The features without their weights."""
+        return [name for name, _ in self.features]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A direction in latent space.
+
+    Attributes
+    ----------
+    rank
+        From 1, strongest first.
+    name
+        "direction 1", or "z17" for a latent dimension.
+    strength
+        ‖E[J] v‖.
+    share
+        Of ‖E[J]‖²: how much of all that the average Jacobian does.
+    variance
+        Of the rows' posterior means along the direction; None without rows.
+    vector
+        v, of length 1: K numbers.
+    positive, negative
+        The two ends. The positive one has the strongest feature.
+    """
+
+    rank: int
+    name: str
+    strength: float
+    share: float
+    variance: float | None
+    vector: tuple[float, ...]
+    positive: End
+    negative: End
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """The directions asked for, strongest first.
+
+    Attributes
+    ----------
+    items
+        The directions.
+    live, components
+        Live directions by E[J] (see `Spectrum.live_mean`), and K.
+    coherence
+        Mean NPMI over both ends of all directions shown; None without rows.
+    diversity
+        Share of distinct features among all those listed.
+    """
+
+    items: tuple[Direction, ...]
+    live: int
+    components: int
+    coherence: float | None
+    diversity: float
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Direction:
+        return self.items[i]
+
+    def frame(self) -> pl.DataFrame:
+        """One line a direction, end and feature: rank, name, share, end, place, feature, weight."""
+        return pl.DataFrame(
+            [
+                {
+                    "rank": d.rank,
+                    "name": d.name,
+                    "share": d.share,
+                    "end": sign,
+                    "place": place,
+                    "feature": feature,
+                    "weight": weight,
+                }
+                for d in self.items
+                for sign, end in (("+", d.positive), ("-", d.negative))
+                for place, (feature, weight) in enumerate(end.features, 1)
+            ],
+            schema={
+                "rank": pl.Int64,
+                "name": pl.String,
+                "share": pl.Float64,
+                "end": pl.String,
+                "place": pl.Int64,
+                "feature": pl.String,
+                "weight": pl.Float64,
+            },
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+
+        def end(e: End) -> dict[str, Any]:
+            return {
+                "features": [{"feature": f, "weight": w} for f, w in e.features],
+                "coherence": e.coherence,
+                "rows": [{"row_id": r, "place": x} for r, x in e.rows],
+            }
+
+        return {
+            "live": self.live,
+            "components": self.components,
+            "coherence": self.coherence,
+            "diversity": self.diversity,
+            "directions": [
+                {
+                    "rank": d.rank,
+                    "name": d.name,
+                    "strength": d.strength,
+                    "share": d.share,
+                    "variance": d.variance,
+                    "positive": end(d.positive),
+                    "negative": end(d.negative),
+                }
+                for d in self.items
+            ],
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.live} of {self.components} latent directions live in the average Jacobian; "
+            f"the {len(self.items)} strongest"
+            + ("" if self.coherence is None else f", mean coherence (NPMI) {self.coherence:.3f}")
+            + f", diversity of their lists {self.diversity:.2f}"
+        ]
+        for d in self.items:
+            spread = "" if d.variance is None else f", variance over rows {d.variance:.2f}"
+            lines.append(f"\n{d.name}: {d.share:.1%} of the Jacobian{spread}")
+            for sign, e in (("+", d.positive), ("−", d.negative)):
+                npmi = "" if e.coherence is None else f"   [NPMI {e.coherence:+.2f}]"
+                words = "  ".join(f"{name} {weight:.2g}" for name, weight in e.features)
+                lines.append(f"  {sign} {words}{npmi}")
+                if e.rows:
+                    lines.append("      rows: " + ", ".join(f"{r} ({x:.1f})" for r, x in e.rows))
+        return "\n".join(lines)
+
+
+def directions(
+    model: NonlinearFactorAnalysis,
+    rows: Any = None,
+    *,
+    top: int | None = None,
+    words: int = 10,
+    by: Literal["singular", "dimension"] = "singular",
+    of: JacobianKind = "root_probabilities",
+    at: Any = "prior",
+    samples: int = 200,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Directions:
+    """Read latent directions from both ends.
+
+    Parameters
+    ----------
+    rows
+        Held-out rows, for coherence, the rows furthest along, and the variance along each
+        direction.
+    top
+        How many directions; all live ones if not given.
+    words
+        Features at each end.
+    by
+        "singular": the singular directions of the average Jacobian; "dimension": the latent
+        dimensions themselves, strongest first.
+    of, at, samples, seed, progress
+        See `jacobian`. The root probabilities weigh features by the information they carry, so
+        that lists are neither all rare nor all frequent words.
+
+    Raises
+    ------
+    NotFittedError, ParameterError, DataError
+    """
+    for name, value in (("top", top), ("words", words)):
+        if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
+            raise ParameterError(f"{name} must be a whole number ≥ 1; got {value!r}.")
+    if by not in ("singular", "dimension"):
+        raise ParameterError(f"by must be 'singular' or 'dimension'; got {by!r}.")
+    counts = None
+    if rows is not None:
+        counts = model.align(rows)[0].drop_empty()[0]
+    j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
+    summary = from_jacobian(j, None, float(model.fit_info_["median_total"]))
+    vectors, names = _axes(j, by)
+    n = min(len(vectors), max(1, summary.live_mean) if top is None else int(top))
+    view = _RowsView(model, counts) if counts is not None and counts.n_rows else None
+    total = float(np.square(j.matrix, dtype=np.float64).sum())
+    items = tuple(_direction(i, names[i], vectors[i], j, total, int(words), view) for i in range(n))
+    ends = [e for d in items for e in (d.positive, d.negative)]
+    scores = [e.coherence for e in ends if e.coherence is not None]
+    return Directions(
+        items,
+        live=summary.live_mean,
+        components=summary.n_components,
+        coherence=float(np.mean(scores)) if scores else None,
+        diversity=topic_diversity([e.names for e in ends]),
+    )
+
+
+class _RowsView:
+    """Rows as they lie in latent space and as sets of features."""
+
+    def __init__(self, model: NonlinearFactorAnalysis, counts: CountMatrix) -> None:
+        self.ids = counts.row_ids
+        self.means = model.posterior(counts).mean.astype(np.float64)
+        self.together = CoOccurrence(counts)
+
+
+def _axes(j: Jacobian, by: str) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Unit vectors in latent space, (K, K), strongest first, and their names."""
+    k = j.matrix.shape[1]
+    if by == "dimension":
+        order = np.argsort(-np.linalg.norm(j.matrix, axis=0), kind="stable")
+        return np.eye(k)[order], [f"z{i}" for i in order]
+    _, _, v = np.linalg.svd(j.matrix.astype(np.float64), full_matrices=False)
+    return v, [f"direction {i + 1}" for i in range(len(v))]
+
+
+def _direction(
+    index: int,
+    name: str,
+    vector: npt.NDArray[np.float64],
+    j: Jacobian,
+    total: float,
+    words: int,
+    view: _RowsView | None,
+) -> Direction:
+    weights = j.matrix @ vector
+    # A singular vector has no sign of its own: a latent dimension keeps the one it has.
+    if not name.startswith("z") and weights.max() < -weights.min():
+        vector, weights = -vector, -weights
+    places = None if view is None else view.means @ vector
+    ends = []
+    for sign in (1, -1):
+        order = np.argsort(-sign * weights, kind="stable")[:words]
+        features = tuple(
+            (j.vocabulary[int(v)], abs(float(weights[v]))) for v in order if sign * weights[v] > 0
+        )
+        coherence: float | None = None
+        rows: tuple[tuple[Any, float], ...] = ()
+        if view is not None and places is not None:
+            score = view.together.coherence([f for f, _ in features])
+            coherence = None if np.isnan(score) else score
+            far = np.argsort(-sign * places, kind="stable")[:3]
+            rows = tuple((view.ids[int(r)], float(places[r])) for r in far)
+        ends.append(End(features, coherence, rows))
+    strength = float(np.linalg.norm(weights))
+    return Direction(
+        rank=index + 1,
+        name=name,
+        strength=strength,
+        share=strength**2 / total if total else 0.0,
+        variance=None if places is None else float(places.var()),
+        vector=tuple(vector.tolist()),
+        positive=ends[0],
+        negative=ends[1],
+    )
