@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ IMDB = "imdb_reviews.parquet"
 NEWS = ("20news_miao/train.feat.gz", "20news_miao/test.feat.gz", "20news_miao/vocab.txt")
 NHDS = "nhds2010_diagnoses.parquet"
 SPLIT_SEED = 0
+_WORD = r"(?u)\b[^\W\d_]{2,}\b"
 
 Parts = tuple[lt.CountMatrix, lt.CountMatrix, lt.CountMatrix]
 
@@ -42,7 +44,7 @@ def imdb_reviews(max_features: int, split: str | None = None) -> lt.CountMatrix:
             text_column="text",
             id_column="doc_id",
             stop_words="english",
-            token_pattern=r"(?u)\b[^\W\d_]{2,}\b",
+            token_pattern=_WORD,
             max_df=0.3,
             max_features=max_features,
         )
@@ -73,3 +75,14 @@ def diagnoses(min_records: int = 10, min_codes: int = 2) -> lt.CountMatrix:
         data_file(NHDS), row_column="discharge", feature_column="icd9", min_df=min_records
     )
     return counts[np.flatnonzero(np.diff(counts.csr.indptr) >= min_codes)]
+
+
+def imdb_sentences(rows: lt.CountMatrix) -> list[list[str]]:
+    """The reviews of these rows as sequences of the words of their vocabulary, in order."""
+    texts = pl.read_parquet(data_file(IMDB)).filter(pl.col("doc_id").is_in(rows.row_ids.to_list()))
+    known = set(rows.vocabulary.names)
+    words = re.compile(_WORD)
+    return [
+        [w for w in words.findall(text.replace("<br />", " ").lower()) if w in known]
+        for text in texts["text"]
+    ]

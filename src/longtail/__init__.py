@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from longtail.introspection import Directions as Directions
     from longtail.introspection import Embeddings as Embeddings
     from longtail.introspection import Jacobian as Jacobian
+    from longtail.introspection import Occurrence as Occurrence
     from longtail.introspection import Spectra as Spectra
     from longtail.introspection import Spectrum as Spectrum
     from longtail.introspection import class_precision as class_precision
@@ -55,6 +56,7 @@ _HOMES = {
     "Evaluation": "longtail.evaluation",
     "History": "longtail.training",
     "Jacobian": "longtail.introspection",
+    "Occurrence": "longtail.introspection",
     "NonlinearFactorAnalysis": "longtail.estimator",
     "Posterior": "longtail.estimator",
     "ReadSettings": "longtail.data",

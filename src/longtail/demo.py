@@ -1,7 +1,8 @@
 """The main job from end to end, on documents found on every machine.
 
 Reads docstrings, splits them, fits a hybrid and a plain model with the same settings, scores
-both on held-out rows, and shows neighbours in the latent space.
+both on held-out rows, shows neighbours in the latent space, counts the latent directions that live
+in each model, and looks at ambiguous words in two contexts each.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from longtail.data.counts import Unseen
 from longtail.displays import EvaluationDisplay, HistoryDisplay, save_plot
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.evaluation import Evaluation
+from longtail.introspection import Spectra, neighborhoods, spectrum
 
 __all__ = ["run_demo"]
 
@@ -38,6 +40,15 @@ _SETTINGS: dict[str, Any] = {
     "learning_rate": 2e-3,
     "eval_refine_steps": 100,
     "eval_samples": 10,
+}
+
+# Words of two minds, each with two contexts.
+_AMBIGUOUS: dict[str, tuple[list[str], list[str]]] = {
+    "kernel": (["cuda", "thread"], ["svm", "gaussian"]),
+    "tree": (["forest", "classifier"], ["ast", "syntax"]),
+    "signal": (["frequency", "sampling"], ["handler", "process"]),
+    "window": (["fft", "frequency"], ["dataframe", "rolling"]),
+    "key": (["dict", "mapping"], ["certificate", "encryption"]),
 }
 
 Say = Callable[[str], None]
@@ -83,14 +94,19 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
     say(f"\nThe hybrid model\n{scores['hybrid']}")
     say(f"\n{_comparison(scores, seconds)}")
     neighbours = _nearest_documents(models["hybrid"], train, test, out, seed, say)
-    paths = _write(out, models, scores)
+    words = _ambiguous_words(models["hybrid"], out, seed, say)
+    spectra = spectrum(models, test, samples=100, seed=seed)
+    say(f"\nWhich latent directions live\n{spectra}")
+    paths = _write(out, models, scores, spectra, words)
     say("\nWritten:\n" + "\n".join(f"  {p:<34} {what}" for p, what in paths.items()))
     program = "longtail" if shutil.which("longtail") else sys.argv[0]
     say(
         "\nTry:\n"
         f"  {program} info {out / 'model'}\n"
         f"  {program} evaluate {out / 'model'} {out / 'held_out.parquet'}\n"
-        f"  {program} transform {out / 'model'} {out / 'held_out.parquet'} --out z.parquet"
+        f"  {program} transform {out / 'model'} {out / 'held_out.parquet'} --out z.parquet\n"
+        f"  {program} neighbors {out / 'model'} kernel --context cuda,thread\n"
+        f"  {program} directions {out / 'model'} {out / 'held_out.parquet'} --top 12"
     )
     say(f"\nThe demo took {time.perf_counter() - started:.0f} s.")
     return {
@@ -98,6 +114,8 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
         "seconds": seconds | {"all": time.perf_counter() - started},
         "evaluation": {name: score.to_dict() for name, score in scores.items()},
         "nearest_documents": neighbours,
+        "neighbors": {word: table.to_dicts() for word, table in words.items()},
+        "spectrum": spectra.to_dict(),
         "written": list(paths),
     }
 
@@ -222,6 +240,25 @@ def _nearest_documents(
     return findings
 
 
+def _ambiguous_words(
+    model: NonlinearFactorAnalysis, out: Path, seed: int, say: Say
+) -> dict[str, pl.DataFrame]:
+    """Neighbours of ambiguous words in two contexts each, as tables and figures."""
+    say("\nWords in context: the nearest words of one word in two contexts")
+    tables = {}
+    for word, contexts in _AMBIGUOUS.items():
+        known = [[name for name in names if name in model.vocabulary_] for names in contexts]
+        if word not in model.vocabulary_ or not all(known):
+            continue
+        display = neighborhoods(model, word, known, k=8, overall=False, seed=seed)
+        tables[word] = display.frame()
+        save_plot(display.plot(), out / f"neighbors_{word}.png")
+        say(f"  {word}")
+        for (context,), table in tables[word].group_by("context", maintain_order=True):
+            say(f"      with {context}: {', '.join(table['feature'])}")
+    return tables
+
+
 def _cosine(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
     a = a / np.linalg.norm(a, axis=1, keepdims=True)
     b = b / np.linalg.norm(b, axis=1, keepdims=True)
@@ -235,7 +272,11 @@ def _first_line(text: str, width: int = 76) -> str:
 
 
 def _write(
-    out: Path, models: dict[str, NonlinearFactorAnalysis], scores: dict[str, Evaluation]
+    out: Path,
+    models: dict[str, NonlinearFactorAnalysis],
+    scores: dict[str, Evaluation],
+    spectra: Spectra,
+    words: dict[str, pl.DataFrame],
 ) -> dict[str, str]:
     models["hybrid"].save(out / "model")
     history = HistoryDisplay({name: model.history_.frame() for name, model in models.items()})
@@ -245,6 +286,8 @@ def _write(
     )
     save_plot(ladder.plot(), out / "ladder.png")
     ladder.frame().write_csv(out / "evaluation.csv")
+    save_plot(spectra.plot(), out / "spectrum.png")
+    figures = [out / f"neighbors_{word}.png" for word in words]
     scores["hybrid"].per_row.write_parquet(out / "rows.parquet")
     plain = {name: score.to_dict() for name, score in scores.items()}
     (out / "evaluation.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
@@ -252,6 +295,8 @@ def _write(
         str(out / "model"): "the hybrid model: longtail.load() or the commands below",
         str(out / "history.png"): "training of both models",
         str(out / "ladder.png"): "held-out bounds of both models",
+        str(out / "spectrum.png"): "latent directions in use, hybrid against plain",
+        **{str(path): "one word in two contexts" for path in figures},
         str(out / "evaluation.csv"): "the same as a table (evaluation.json: everything)",
         str(out / "rows.parquet"): "held-out figures row by row",
         str(out / "held_out.parquet"): "the held-out documents",

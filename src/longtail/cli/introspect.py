@@ -71,7 +71,7 @@ def neighbors(
 
     _check_plot(plot)
     fitted = _load(model)
-    contexts = [_words(text) for text in context or []]
+    contexts = [_words(text) for text in dict.fromkeys(context or [])]
     for name in (feature, *(word for words in contexts for word in words)):
         fitted.vocabulary_.index(name)  # an unknown one ends it before the work begins
     asked: Sequence[list[str] | None] = contexts or [None]
@@ -161,9 +161,12 @@ def directions(
     ] = None,
     words: Annotated[int, typer.Option(min=1, help="Features at each end.")] = 10,
     by: Annotated[
-        Literal["singular", "dimension"],
-        typer.Option(help="Singular directions, or the latent dimensions themselves."),
-    ] = "singular",
+        Literal["varimax", "singular", "dimension"],
+        typer.Option(
+            help="Live singular directions rotated to simple structure; or as they are; or the "
+            "latent dimensions themselves."
+        ),
+    ] = "varimax",
     of: Annotated[
         _Kind, typer.Option("--of", help="What is differentiated with respect to z.")
     ] = "root_probabilities",

@@ -36,7 +36,9 @@ class SpectrumDisplay:
         """Two panels: the averaged Jacobian, and the average of its square, which cannot cancel."""
         alt = altair()
         table = self._table.with_columns(
-            label=pl.format("{} ({} live)", pl.col("model"), pl.col("live"))
+            label=pl.when(pl.col("model") == "")
+            .then(pl.format("{} live", pl.col("live")))
+            .otherwise(pl.format("{} ({} live)", pl.col("model"), pl.col("live")))
         )
         order = table["label"].unique(maintain_order=True).to_list()
         one = table["threshold"].n_unique() == 1

@@ -1,7 +1,7 @@
 """What a fitted model has learned: Jacobians, spectra, directions, embeddings."""
 
 from longtail.introspection.coherence import CoOccurrence, topic_coherence, topic_diversity
-from longtail.introspection.contextual import contextual_similarity, contextual_vectors
+from longtail.introspection.contextual import Occurrence, contextual_similarity, contextual_vectors
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.in_contexts import neighborhoods
 from longtail.introspection.jacobians import Jacobian, jacobian
@@ -21,6 +21,7 @@ __all__ = [
     "Directions",
     "Embeddings",
     "Jacobian",
+    "Occurrence",
     "RankCorrelation",
     "Spectra",
     "Spectrum",

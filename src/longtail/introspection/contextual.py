@@ -70,6 +70,8 @@ def contextual_vectors(
         raise ParameterError(
             f"local must be in [0, 1] and place ≥ 0; got local={local!r}, place={place!r}."
         )
+    if samples < 1:
+        raise ParameterError(f"samples must be a whole number ≥ 1; got {samples!r}.")
     rows, _ = model.align(contexts)
     if rows.n_rows != len(features):
         raise DataError(f"{len(features)} features need as many contexts; got {rows.n_rows}.")

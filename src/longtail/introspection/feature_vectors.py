@@ -32,6 +32,8 @@ Context = Sequence[str] | Mapping[str, float]
 
 _TABLES = (".parquet", ".csv")
 _TEXTS = (".txt", ".vec", ".w2v")
+# Kinds whose rows are the longer, the likelier the feature.
+_WEIGHTED: tuple[JacobianKind, ...] = ("probabilities", "root_probabilities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +231,7 @@ def embeddings(
     of: JacobianKind | None = None,
     at: Any = "prior",
     metric: Metric | None = None,
+    power: float | None = None,
     count: float = 10,
     samples: int | None = None,
     seed: int = 0,
@@ -245,13 +248,17 @@ def embeddings(
         counts. The vectors are then those at the posterior of that bag.
     of
         Which Jacobian; see `jacobian`. Without a context the log-probabilities, compared by
-        cosine. In a context the root probabilities, compared by inner product: a neighbour
-        answers to z as the feature does *and* is likely enough in the context to carry
-        information. (At one z, cosines do not know which features the context makes likely.)
+        cosine. In a context the probabilities, compared by inner product: a neighbour answers to
+        z as the feature does *and* is likely in the context. (At one z, cosines do not know which
+        features the context makes likely.)
     at
         Without a context: over what z; see `jacobian`.
     metric
         "cosine", "dot" or "euclidean".
+    power
+        Singular values σ of the Jacobian become σ^power, which evens out strong and weak
+        directions below 1. Without a context 0.5, as for vectors from factorised co-occurrences
+        (Levy, Goldberg and Dagan 2015); in a context 1, the Jacobian itself.
     samples
         Draws of z: 1,000, or 100 in a context, whose posterior is narrow.
     seed
@@ -270,20 +277,40 @@ def embeddings(
         bag = context_bag(model, context, count)
         names = tuple(name for name, _ in bag.top_features(0, bag.nnz))
         at = context_posterior(model, bag)
-    vectors = jacobian(
+    if power is None:
+        power = 1.0 if names else 0.5
+    if not 0 <= power <= 1:
+        raise ParameterError(f"power must be in [0, 1]; got {power!r}.")
+    j = jacobian(
         model,
-        of or ("root_probabilities" if names else "log_probabilities"),
+        of or ("probabilities" if names else "log_probabilities"),
         at,
-        samples=samples or (100 if names else 1000),
+        samples=samples if samples is not None else (100 if names else 1000),
         seed=seed,
         progress=progress,
     )
     return Embeddings(
         model.vocabulary_,
-        vectors.matrix,
-        metric or ("dot" if names and of in (None, "root_probabilities") else "cosine"),
+        _evened(j.matrix, power),
+        metric or ("dot" if names and of in (None, *_WEIGHTED) else "cosine"),
         names,
     )
+
+
+def _evened(matrix: Array, power: float) -> Array:
+    """U σ^p of the singular value decomposition U σ Vᵀ."""
+    if power == 1:
+        return matrix
+    k = matrix.shape[1]
+    # From MᵀM = V σ² Vᵀ: cheaper than decomposing V × K, and kept in the axes of z.
+    m = matrix.astype(np.float64)
+    values, vectors = np.linalg.eigh(m.T @ m)
+    sigma = np.sqrt(values.clip(min=0))
+    seen = sigma > k * np.finfo(np.float32).eps * sigma[-1]
+    scale = np.zeros(k)
+    scale[seen] = sigma[seen] ** (power - 1)
+    result: Array = (m @ (vectors * scale) @ vectors.T).astype(np.float32)
+    return result
 
 
 def context_posterior(

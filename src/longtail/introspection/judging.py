@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 from longtail.introspection.feature_vectors import Embeddings
 from longtail.introspection.neighbors import Metric
 
@@ -167,6 +167,8 @@ def class_precision(
     DataError
         If fewer than k + 1 features have a class, or no query has.
     """
+    if k < 1:
+        raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
     names = [name for name in embeddings.vocabulary if name in classes]
     if len(names) <= k:
         raise DataError(f"{len(names)} features have a class; precision at {k} needs {k + 1}.")

@@ -1,7 +1,9 @@
 """Latent directions read from both ends, as topics are read from their words.
 
 The right singular vectors of the averaged Jacobian, E[J] = U Σ Vᵀ, are the directions of z that
-move the features most. Direction j is read from the features at the two ends of E[J] v_j.
+move the features most. The features at the two ends of E[J] v_j say what direction j does. Where
+several singular values are alike, their directions are an arbitrary mixture: the varimax rotation
+(Kaiser 1958) of the live ones, the factor analyst's remedy, makes each move few features strongly.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from longtail.introspection.coherence import CoOccurrence, topic_diversity
 from longtail.introspection.jacobians import Jacobian, jacobian
 from longtail.introspection.spectra import from_jacobian
 
-__all__ = ["Direction", "Directions", "End", "directions"]
+__all__ = ["Direction", "Directions", "End", "directions", "varimax"]
+
+_VARIMAX_STEPS = 200
+_VARIMAX_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class Directions:
             "live": self.live,
             "components": self.components,
             "coherence": self.coherence,
-            "diversity": self.diversity,
+            "diversity": None if np.isnan(self.diversity) else self.diversity,
             "directions": [
                 {
                     "rank": d.rank,
@@ -192,7 +197,7 @@ def directions(
     *,
     top: int | None = None,
     words: int = 10,
-    by: Literal["singular", "dimension"] = "singular",
+    by: Literal["varimax", "singular", "dimension"] = "varimax",
     of: JacobianKind = "root_probabilities",
     at: Any = "prior",
     samples: int = 200,
@@ -211,8 +216,9 @@ def directions(
     words
         Features at each end.
     by
-        "singular": the singular directions of the average Jacobian; "dimension": the latent
-        dimensions themselves, strongest first.
+        "varimax": the live singular directions of the average Jacobian, rotated towards simple
+        structure; "singular": as they are; "dimension": the latent dimensions themselves. All
+        strongest first.
     of, at, samples, seed, progress
         See `jacobian`. The root probabilities weigh features by the information they carry, so
         that lists are neither all rare nor all frequent words.
@@ -224,15 +230,16 @@ def directions(
     for name, value in (("top", top), ("words", words)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
             raise ParameterError(f"{name} must be a whole number ≥ 1; got {value!r}.")
-    if by not in ("singular", "dimension"):
-        raise ParameterError(f"by must be 'singular' or 'dimension'; got {by!r}.")
+    if by not in ("varimax", "singular", "dimension"):
+        raise ParameterError(f"by must be 'varimax', 'singular' or 'dimension'; got {by!r}.")
     counts = None
     if rows is not None:
         counts = model.align(rows)[0].drop_empty()[0]
     j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
     summary = from_jacobian(j, None, float(model.fit_info_["median_total"]))
-    vectors, names = _axes(j, by)
-    n = min(len(vectors), max(1, summary.live_mean) if top is None else int(top))
+    live = max(1, summary.live_mean)
+    vectors, names = _axes(j, by, live)
+    n = min(len(vectors), live if top is None else int(top))
     view = _RowsView(model, counts) if counts is not None and counts.n_rows else None
     total = float(np.square(j.matrix, dtype=np.float64).sum())
     items = tuple(_direction(i, names[i], vectors[i], j, total, int(words), view) for i in range(n))
@@ -256,13 +263,37 @@ class _RowsView:
         self.together = CoOccurrence(counts)
 
 
-def _axes(j: Jacobian, by: str) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Unit vectors in latent space, (K, K), strongest first, and their names."""
+def varimax(loadings: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The rotation R, (L, L), after which each column of loadings R has few large entries.
+
+    Maximises the variance of the squared loadings of each column (Kaiser 1958), by the
+    fixed-point iteration on singular value decompositions.
+    """
+    rotation = np.eye(loadings.shape[1])
+    reached = 0.0
+    for _ in range(_VARIMAX_STEPS):
+        rotated = loadings @ rotation
+        gradient = loadings.T @ (rotated**3 - rotated * np.square(rotated).mean(0))
+        u, s, v = np.linalg.svd(gradient)
+        rotation = u @ v
+        if s.sum() <= reached * (1 + _VARIMAX_TOLERANCE):
+            break
+        reached = s.sum()
+    result: npt.NDArray[np.float64] = rotation
+    return result
+
+
+def _axes(j: Jacobian, by: str, live: int) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Unit vectors in latent space, a row each, strongest first, and their names."""
     k = j.matrix.shape[1]
     if by == "dimension":
         order = np.argsort(-np.linalg.norm(j.matrix, axis=0), kind="stable")
         return np.eye(k)[order], [f"z{i}" for i in order]
-    _, _, v = np.linalg.svd(j.matrix.astype(np.float64), full_matrices=False)
+    matrix = j.matrix.astype(np.float64)
+    _, _, v = np.linalg.svd(matrix, full_matrices=False)
+    if by == "varimax":
+        v = varimax(matrix @ v[:live].T).T @ v[:live]
+        v = v[np.argsort(-np.linalg.norm(matrix @ v.T, axis=0), kind="stable")]
     return v, [f"direction {i + 1}" for i in range(len(v))]
 
 

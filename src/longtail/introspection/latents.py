@@ -75,6 +75,11 @@ def draw_latents(
         return Latents(points, what, exact=True)
     if isinstance(at, Posterior):
         mean, scale = _points(at.mean, k), _points(at.scale, k)
+        if mean.shape != scale.shape:
+            raise DataError(
+                f"A posterior's mean and scale must be alike; got shapes {mean.shape} and "
+                f"{scale.shape}."
+            )
         chosen = _deal(rng, len(mean), _rounded(samples))
         what = "the posterior of a row" if len(mean) == 1 else f"posteriors of {len(mean):,} rows"
     else:
@@ -100,12 +105,15 @@ def _rows(model: NonlinearFactorAnalysis, at: Any) -> CountMatrix:
 
 
 def _points(z: Any, k: int) -> npt.NDArray[np.float32]:
-    points = np.atleast_2d(np.asarray(z, dtype=np.float32))
-    if points.ndim != 2 or points.shape[1] != k or not np.isfinite(points).all():
+    array = np.asarray(z)
+    numeric = array.dtype.kind in "iufb"
+    points = np.atleast_2d(array).astype(np.float32) if numeric else np.empty((0, 0), np.float32)
+    right = points.ndim == 2 and points.shape[1] == k and len(points) > 0
+    if not right or not np.isfinite(points).all():
+        got = f"shape {array.shape}" if numeric else repr(z)[:60]
         raise DataError(
-            f"Latent vectors must be finite, of shape ({k},) or (n, {k}); got shape "
-            f"{np.shape(z)}. Rows of counts are given as a CountMatrix, a sparse matrix or a "
-            "data frame."
+            f"Latent vectors must be finite, of shape ({k},) or (n, {k}); got {got}. "
+            "Rows of counts are given as a CountMatrix, a sparse matrix or a data frame."
         )
     return points
 

@@ -56,7 +56,8 @@ class NearestRows:
         if self.metric == "cosine":
             query = unit(query[None])[0]
         if self.metric == "euclidean":
-            return -norms(self.vectors - query)
+            distance: Array = -norms(self.vectors - query)
+            return distance
         result: Array = self.vectors @ query
         return result
 
@@ -105,8 +106,10 @@ class NearestRows:
 
 def unit(vectors: Array) -> Array:
     """Rows scaled to length 1; rows of zeros stay."""
-    lengths = norms(vectors)[:, None]
-    return vectors / np.where(lengths > 0, lengths, np.float32(1))
+    lengths = norms(vectors)
+    lengths[lengths == 0] = 1
+    result: Array = vectors / lengths[:, None]
+    return result
 
 
 def norms(vectors: Array) -> Array:

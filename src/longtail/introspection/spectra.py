@@ -288,8 +288,11 @@ def from_jacobian(j: Jacobian, posterior: Posterior | None, tokens: float) -> Sp
         variance = mean.var(0)
         centred = mean - mean.mean(0)
         eigenvalues = np.linalg.eigvalsh(centred.T @ centred / len(mean))[::-1].clip(min=0)
+    singular = np.zeros(len(roots))  # a model may have more dimensions than features
+    found = np.linalg.svd(j.matrix.astype(np.float64), compute_uv=False)
+    singular[: len(found)] = found
     return Spectrum(
-        singular_values=np.linalg.svd(j.matrix.astype(np.float64), compute_uv=False),
+        singular_values=singular,
         root_eigenvalues=roots,
         noise=j.noise,
         threshold=threshold,
