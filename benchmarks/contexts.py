@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,7 @@ from benchmarks.rows import ROOT, metric_rows, write_rows
 
 NAME = "contexts"
 IMAGES = ROOT / "docs" / "images"
-TABLE = Path(__file__).parent / "results" / "contexts_neighbors.csv"
+TABLE = ROOT / "docs" / "contexts.csv"
 SETTINGS = {
     "random_state": 0,
     "epochs": 30,
@@ -176,7 +175,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = fitted("docstrings", train, valid, **SETTINGS)
     corpus = f"docstrings-{train.n_rows}x{train.n_features}"
     frame = score(model, WORDS, test, f"{corpus}/default", "test")
-    TABLE.parent.mkdir(exist_ok=True)
     frame.write_csv(TABLE, float_precision=3)
     alternatives = {
         "root_probabilities-dot": {"of": "root_probabilities", "metric": "dot"},
@@ -187,8 +185,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, how in ({"default": {}} | alternatives).items():
         score(model, DEVELOPMENT, train, f"{corpus}/{name}", "train", **how)
     for word in ("kernel", "window"):
-        contexts = (DEVELOPMENT | WORDS)[word]
-        display = lt.neighborhoods(model, word, [c.split() for c in contexts])
+        contexts = known(model, DEVELOPMENT | WORDS)[word]
+        display = lt.neighborhoods(model, word, contexts)
         lt.save_plot(display.plot(), IMAGES / f"neighborhood_{word}.png")
 
 

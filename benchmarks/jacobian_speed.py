@@ -97,6 +97,7 @@ def record(method: str, of: str, n_features: int, samples: int) -> dict[str, flo
         "benchmark": NAME,
         "case": f"L2-H400-K100-V{n_features}-S{samples}/{of}",
         "seed": 0,
+        "split": "",
         "peer": "" if method == "longtail" else f"torch.func {method}",
     }
     write_rows(
@@ -133,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 benchmark=NAME,
                 case=f"L2-H400-K100/{of}",
                 seed=0,
+                split="",
                 unit="ratio",
             ),
         )

@@ -30,20 +30,35 @@ def test_the_demo_writes_what_it_says(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "docstring_packages", lambda: (tuple(WORDS), ()))
     small = {"n_components": 4, "n_hidden": 16, "batch_size": 50, "eval_refine_steps": 10}
     monkeypatch.setattr(demo, "_SETTINGS", small)
+    contexts = (["aworda", "awordb"], ["bworda", "nowhere"])
+    monkeypatch.setattr(demo, "_AMBIGUOUS", {"awordc": contexts, "nowhere": contexts})
     said = []
     findings = demo.run_demo(tmp_path / "out", rows=300, epochs=3, seed=0, say=said.append)
     text = "\n".join(said)
-    for expected in ("ELBO at ψ*", "unigram floor", "Hybrid against plain", "Nearest documents"):
+    for expected in (
+        "ELBO at ψ*",
+        "unigram floor",
+        "Hybrid against plain",
+        "Nearest documents",
+        "directions live",
+    ):
         assert expected in text
     for path in findings["written"]:
         assert path in text
     out = tmp_path / "out"
     assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "ladder.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+    assert findings["spectrum"].keys() == {"hybrid", "plain"}
     assert pl.read_csv(out / "evaluation.csv")["model"].unique().sort().to_list() == [
         "hybrid",
         "plain",
     ]
+    # Unknown words are passed over, and unknown words of a context are left out.
+    assert findings["neighbors"].keys() == {"awordc"}
+    lists = pl.DataFrame(findings["neighbors"]["awordc"])
+    assert lists["context"].unique(maintain_order=True).to_list() == ["aworda, awordb", "bworda"]
+    assert (out / "neighbors_awordc.png").read_bytes().startswith(b"\x89PNG")
     model = lt.load(out / "model")
     rows, unseen = lt.read_like(out / "held_out.parquet", model.read_settings_, model.vocabulary_)
     assert rows.n_rows == 60

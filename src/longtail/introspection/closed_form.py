@@ -82,7 +82,7 @@ def hidden_jacobian(decoder: Decoder, z: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def jacobian_at(decoder: Decoder, z: Tensor, of: JacobianKind) -> Tensor:
-    """The Jacobian at each of a few points, in full: (S, K) → (S, V, K)."""
+    """The Jacobian at each of a few points, in full: (S, K) → (S, V, K). The readable reference."""
     j_h, h = hidden_jacobian(decoder, z)
     j = torch.matmul(decoder.weight, j_h)
     if of == "logits":

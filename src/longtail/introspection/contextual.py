@@ -55,7 +55,7 @@ def contextual_vectors(
     samples
         Draws of z a row.
     overall
-        Global embeddings of the log-probabilities, if the caller holds them.
+        Global embeddings of the log-probabilities with power 1, if the caller holds them.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def contextual_vectors(
         raise DataError(f"{len(features)} features need as many contexts; got {rows.n_rows}.")
     columns = np.array([model.vocabulary_.index(name) for name in features], dtype=np.int64)
     if overall is None:
-        overall = embeddings(model, of=_OF, seed=seed)
+        overall = embeddings(model, of=_OF, power=1, seed=seed)
     posterior = model.posterior(rows)
     decoder = model.network_.generative.decoder
     device = decoder.weight.device
@@ -125,7 +125,7 @@ def contextual_similarity(
     if len(covered) < 3:
         raise DataError(f"Only {len(covered)} of {len(pairs)} pairs are in the vocabulary.")
     if overall is None:
-        overall = embeddings(model, of=_OF, seed=seed)
+        overall = embeddings(model, of=_OF, power=1, seed=seed)
     first = [occurrence for occurrence, _, _ in covered]
     second = [occurrence for _, occurrence, _ in covered]
     sides = [

@@ -135,7 +135,9 @@ class Embeddings:
             raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
         rows = [self.vocabulary.index(name) for name in asked]
         own = self.vectors[rows]
-        query = own[0] if len(rows) == 1 else unit(own).mean(0)
+        # Directions are averaged, so that a long vector does not decide alone; places as they are.
+        by_place = (metric or self.metric) == "euclidean"
+        query = own[0] if len(rows) == 1 else (own if by_place else unit(own)).mean(0)
         hidden = {*rows, *(self.vocabulary.index(name) for name in (*exclude, *self.context))}
         found, similarity = self.nearest(query[None], k + len(hidden), metric, approximate)
         kept = [i for i, row in enumerate(found[0]) if int(row) not in hidden][:k]
@@ -270,6 +272,10 @@ def embeddings(
     DataError
         If a feature of the context is unknown, with suggestions by spelling.
     """
+    if metric is not None:
+        check_metric(metric)
+    if power is not None and not 0 <= power <= 1:
+        raise ParameterError(f"power must be in [0, 1]; got {power!r}.")
     names: tuple[str, ...] = ()
     if context is not None:
         if not (isinstance(at, str) and at == "prior"):
@@ -279,8 +285,6 @@ def embeddings(
         at = context_posterior(model, bag)
     if power is None:
         power = 1.0 if names else 0.5
-    if not 0 <= power <= 1:
-        raise ParameterError(f"power must be in [0, 1]; got {power!r}.")
     j = jacobian(
         model,
         of or ("probabilities" if names else "log_probabilities"),
@@ -340,7 +344,7 @@ def context_bag(
     if not weights or bad:
         raise ParameterError(
             "A context needs at least one feature, each with a count above 0; got "
-            f"{bad[0] if bad else 'none'!r}."
+            f"{repr(bad[0]) if bad else 'none'}."
         )
     columns = [model.vocabulary_.index(name) for name in weights]
     shape = (1, len(model.vocabulary_))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from longtail.displays import NeighborhoodDisplay
+from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.feature_vectors import embeddings
 
@@ -51,6 +52,8 @@ def neighborhoods(
     NotFittedError, ParameterError, DataError
     """
     model.check_fitted()
+    if not contexts and not overall:
+        raise ParameterError("neighborhoods needs a context, or overall=True; got neither.")
     for name in (feature, *(word for context in contexts for word in context)):
         model.vocabulary_.index(name)  # an unknown one ends it before the work begins
     lists = {}

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
+from longtail.data import Vocabulary
 from longtail.errors import DataError, ParameterError
 from longtail.introspection.feature_vectors import Embeddings
 from longtail.introspection.neighbors import Metric
@@ -67,6 +68,11 @@ class RankCorrelation:
                 "needs at least 3."
             )
         a, b = np.asarray(scores, float), np.asarray(judged, float)
+        for what, values in (("scores", a), ("judgements", b)):
+            if not np.isfinite(values).all() or np.ptp(values) == 0:
+                raise DataError(
+                    f"The {what} of the pairs must be finite and not all the same to be ranked."
+                )
         resampled = bootstrap_spearman(a, b, seed)
         low, high = np.nanquantile(resampled, [0.025, 0.975])
         value = float(spearmanr(a, b).statistic)
@@ -83,10 +89,13 @@ def bootstrap_spearman(
     """Rank correlations of pairs drawn again with replacement: (2000,)."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(a), size=(_RESAMPLES, len(a)))
-    out = np.full(_RESAMPLES, np.nan)
-    for i, draw in enumerate(draws):
-        if np.ptp(a[draw]) > 0 and np.ptp(b[draw]) > 0:
-            out[i] = spearmanr(a[draw], b[draw]).statistic
+    left, right = (rankdata(x[draws], axis=1) for x in (a, b))
+    left -= left.mean(1, keepdims=True)
+    right -= right.mean(1, keepdims=True)
+    lengths = np.sqrt(np.square(left).sum(1) * np.square(right).sum(1))
+    # A draw of one value over and over has no ranks.
+    out: npt.NDArray[np.float64] = np.full(_RESAMPLES, np.nan)
+    np.divide((left * right).sum(1), lengths, out=out, where=lengths > 0)
     return out
 
 
@@ -130,7 +139,8 @@ class ClassPrecision:
     chance
         What random neighbours would reach.
     features, scored
-        Features in all, and those with a class; others are neither asked for nor found.
+        Features in all, and those asked for. Features without a class are neither asked for nor
+        found.
     """
 
     precision: float
@@ -174,7 +184,7 @@ def class_precision(
         raise DataError(f"{len(names)} features have a class; precision at {k} needs {k + 1}.")
     rows = embeddings.vocabulary.codes(names)
     known = Embeddings(
-        type(embeddings.vocabulary)(names),
+        Vocabulary(names),
         embeddings.vectors[rows],
         metric or embeddings.metric,
     )

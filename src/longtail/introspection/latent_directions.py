@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.data import CountMatrix
-from longtail.errors import ParameterError
+from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.coherence import CoOccurrence, topic_diversity
@@ -27,6 +27,7 @@ from longtail.introspection.spectra import from_jacobian
 __all__ = ["Direction", "Directions", "End", "directions", "varimax"]
 
 _VARIMAX_STEPS = 200
+_ROUNDING = 1e-6  # of the largest weight: smaller ones are not read
 _VARIMAX_TOLERANCE = 1e-7
 
 
@@ -235,14 +236,22 @@ def directions(
     counts = None
     if rows is not None:
         counts = model.align(rows)[0].drop_empty()[0]
+        if counts.n_rows == 0:
+            raise DataError(
+                "None of the rows has a feature of the model's vocabulary: leave the rows out to "
+                "see the directions alone."
+            )
     j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
     summary = from_jacobian(j, None, float(model.fit_info_["median_total"]))
     live = max(1, summary.live_mean)
     vectors, names = _axes(j, by, live)
     n = min(len(vectors), live if top is None else int(top))
-    view = _RowsView(model, counts) if counts is not None and counts.n_rows else None
+    view = _RowsView(model, counts) if counts is not None else None
     total = float(np.square(j.matrix, dtype=np.float64).sum())
-    items = tuple(_direction(i, names[i], vectors[i], j, total, int(words), view) for i in range(n))
+    items = tuple(
+        _direction(i, names[i], vectors[i], j, total, int(words), view, by != "dimension")
+        for i in range(n)
+    )
     ends = [e for d in items for e in (d.positive, d.negative)]
     scores = [e.coherence for e in ends if e.coherence is not None]
     return Directions(
@@ -305,17 +314,20 @@ def _direction(
     total: float,
     words: int,
     view: _RowsView | None,
+    free_sign: bool,
 ) -> Direction:
     weights = j.matrix @ vector
     # A singular vector has no sign of its own: a latent dimension keeps the one it has.
-    if not name.startswith("z") and weights.max() < -weights.min():
+    if free_sign and weights.max() < -weights.min():
         vector, weights = -vector, -weights
     places = None if view is None else view.means @ vector
     ends = []
     for sign in (1, -1):
         order = np.argsort(-sign * weights, kind="stable")[:words]
         features = tuple(
-            (j.vocabulary[int(v)], abs(float(weights[v]))) for v in order if sign * weights[v] > 0
+            (j.vocabulary[int(v)], abs(float(weights[v])))
+            for v in order
+            if sign * weights[v] > _ROUNDING * np.abs(weights).max()
         )
         coherence: float | None = None
         rows: tuple[tuple[Any, float], ...] = ()

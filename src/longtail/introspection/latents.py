@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,6 @@ def draw_latents(
     *,
     samples: int,
     seed: int,
-    progress: Callable[[int], None] | None = None,
 ) -> Latents:
     """Draw points from where `at` says; see `jacobian` for what it may be.
 
@@ -86,7 +85,7 @@ def draw_latents(
         rows = _rows(model, at)
         dealt = _deal(rng, rows.n_rows, _rounded(samples))
         used, chosen = np.unique(dealt, return_inverse=True)
-        posterior = model.posterior(rows[used], progress=progress)
+        posterior = model.posterior(rows[used])
         mean, scale = posterior.mean, posterior.scale
         what = f"the posterior of {rows.n_rows:,} rows"
     z = mean[chosen] + scale[chosen] * _normal(rng, len(chosen), k)

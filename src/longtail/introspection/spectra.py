@@ -20,7 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.displays import SpectrumDisplay
-from longtail.errors import ParameterError
+from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
 from longtail.evaluation.results import KL_THRESHOLD, VARIANCE_THRESHOLD
 from longtail.introspection.closed_form import JacobianKind
@@ -63,8 +63,6 @@ class Spectrum:
     kl, variance
         Of each latent dimension over the rows: mean KL, nats, and variance of the posterior mean;
         None without rows.
-    variance_eigenvalues
-        Of the covariance of posterior means, (K,): variance along directions.
     n_rows, tokens
         Rows behind these, and the median row total that the threshold is for.
     of, at, samples, seed
@@ -79,7 +77,6 @@ class Spectrum:
     column_norms: Array
     kl: Array | None
     variance: Array | None
-    variance_eigenvalues: Array | None
     n_rows: int
     tokens: float
     of: JacobianKind
@@ -192,9 +189,10 @@ class Spectra:
     def plot(self) -> Any:
         """The spectra on one picture."""
         s = next(iter(self.models.values()))
+        rules = {m.threshold_rule for m in self.models.values()}
+        rule = s.threshold_rule if len(rules) == 1 else "each model's own threshold"
         subtitle = (
-            f"Jacobian of the {_words(s.of)} over {s.at}, {s.samples:,} samples; "
-            f"dashed: {s.threshold_rule}"
+            f"Jacobian of the {_words(s.of)} over {s.at}, {s.samples:,} samples; dashed: {rule}"
         )
         return SpectrumDisplay(self.frame(), subtitle).plot()
 
@@ -242,7 +240,7 @@ def spectrum(
     ------
     NotFittedError, ParameterError, DataError
     """
-    named = {"": models} if isinstance(models, NonlinearFactorAnalysis) else dict(models)
+    named = dict(models) if isinstance(models, Mapping) else {"": models}
     if not named:
         raise ParameterError("spectrum needs at least one model; got none.")
     if at not in ("prior", "rows") or (at == "rows" and rows is None):
@@ -268,8 +266,13 @@ def spectrum(
 
 
 def _posterior(model: NonlinearFactorAnalysis, rows: Any) -> Posterior:
-    aligned, _ = model.align(rows)
-    return model.posterior(aligned.drop_empty()[0])
+    aligned = model.align(rows)[0].drop_empty()[0]
+    if aligned.n_rows == 0:
+        raise DataError(
+            "None of the rows has a feature of the model's vocabulary: there is no posterior to "
+            "look at. The spectrum over the prior needs no rows."
+        )
+    return model.posterior(aligned)
 
 
 def from_jacobian(j: Jacobian, posterior: Posterior | None, tokens: float) -> Spectrum:
@@ -281,13 +284,11 @@ def from_jacobian(j: Jacobian, posterior: Posterior | None, tokens: float) -> Sp
     else:
         threshold = RELATIVE_THRESHOLD * float(roots[0])
         rule = f"{RELATIVE_THRESHOLD:g} of the strongest direction"
-    kl = variance = eigenvalues = None
+    kl = variance = None
     if posterior is not None:
         mean, scale = posterior.mean.astype(np.float64), posterior.scale.astype(np.float64)
         kl = 0.5 * (mean**2 + scale**2 - 1 - 2 * np.log(scale)).mean(0)
         variance = mean.var(0)
-        centred = mean - mean.mean(0)
-        eigenvalues = np.linalg.eigvalsh(centred.T @ centred / len(mean))[::-1].clip(min=0)
     singular = np.zeros(len(roots))  # a model may have more dimensions than features
     found = np.linalg.svd(j.matrix.astype(np.float64), compute_uv=False)
     singular[: len(found)] = found
@@ -300,7 +301,6 @@ def from_jacobian(j: Jacobian, posterior: Posterior | None, tokens: float) -> Sp
         column_norms=j.column_norms(),
         kl=kl,
         variance=variance,
-        variance_eigenvalues=eigenvalues,
         n_rows=0 if posterior is None else len(posterior.mean),
         tokens=tokens,
         of=j.of,
