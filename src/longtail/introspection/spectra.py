@@ -329,7 +329,7 @@ def _report(s: Spectrum) -> str:
         lines += [
             f"  {f'dimensions by mean KL > {KL_THRESHOLD} nats':<44}{views['kl']:>7}"
             f"  over {s.n_rows:,} rows",
-            f"  {f'dimensions by variance > {VARIANCE_THRESHOLD} of the mean':<44}"
+            f"  {f'dimensions by variance of the mean > {VARIANCE_THRESHOLD}':<44}"
             f"{views['variance']:>7}",
             f"  {'dimensions dead in all three views':<44}{views['dead_in_all']:>7}",
         ]
