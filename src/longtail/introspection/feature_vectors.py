@@ -261,10 +261,14 @@ def embeddings(
         Singular values σ of the Jacobian become σ^power, which evens out strong and weak
         directions below 1. Without a context 0.5, as for vectors from factorised co-occurrences
         (Levy, Goldberg and Dagan 2015); in a context 1, the Jacobian itself.
+    count
+        Of each feature of a context given as a list.
     samples
         Draws of z: 1,000, or 100 in a context, whose posterior is narrow.
     seed
         Of the draws.
+    progress
+        Called with (points done, points in all).
 
     Raises
     ------
