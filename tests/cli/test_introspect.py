@@ -116,6 +116,12 @@ def test_the_same_context_twice(folder, run, output):
     assert "pan" in out
 
 
+def test_the_same_context_written_in_two_ways(folder, run):
+    twice = ("--context", "pan,new york", "--context", "pan, new york")
+    report = parsed(run("neighbors", folder / "model", "boat", *twice, "--json"))
+    assert [found["context"] for found in report["neighbors"]] == [["pan", "new york"]]
+
+
 def test_a_comma_in_a_feature_s_name(folder, run):
     report = parsed(
         run("neighbors", folder / "model", "a,b", "--context", r"a\,b,new york", "--json")

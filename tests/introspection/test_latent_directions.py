@@ -221,7 +221,10 @@ def test_to_dict_is_ready_for_json(rows):
 
 def test_to_dict_of_a_decoder_that_does_nothing():
     dead = directions(model_of(np.zeros((8, 3))))
-    json.dumps(dead.to_dict(), allow_nan=False)
+    plain = json.loads(json.dumps(dead.to_dict(), allow_nan=False))
+    assert (plain["live"], plain["components"]) == (0, 3)
+    assert plain["diversity"] is None
+    assert plain["directions"][0]["positive"]["features"] == []
 
 
 def test_more_dimensions_than_features():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -66,31 +65,27 @@ def neighbors(
 
     Example: longtail neighbors model/ kernel --context cuda,thread --context svm,gaussian
     """
-    from longtail.displays import NeighborhoodDisplay, save_plot
-    from longtail.introspection import embeddings
+    from longtail.displays import save_plot
+    from longtail.introspection import neighborhoods
 
     _check_plot(plot)
     fitted = _load(model)
-    contexts = [_words(text) for text in dict.fromkeys(context or [])]
-    for name in (feature, *(word for words in contexts for word in words)):
-        fitted.vocabulary_.index(name)  # an unknown one ends it before the work begins
-    asked: Sequence[list[str] | None] = contexts or [None]
-    lists = {}
+    contexts = [list(c) for c in dict.fromkeys(tuple(_words(text)) for text in context or [])]
     with progress_bar() as progress:
-        for words in asked:
-            label = "no context" if words is None else ", ".join(words)
-            vectors = embeddings(
-                fitted,
-                words,
-                of=of,
-                metric=metric,
-                count=count,
-                samples=samples,
-                seed=seed,
-                progress=partial(progress, label),
-            )
-            lists[label] = vectors.neighbors(feature, k, approximate=approximate)
-    display = NeighborhoodDisplay(feature, lists)
+        display = neighborhoods(
+            fitted,
+            feature,
+            contexts,
+            k=k,
+            overall=not contexts,
+            approximate=approximate,
+            seed=seed,
+            progress=progress,
+            of=of,
+            metric=metric,
+            count=count,
+            samples=samples,
+        )
     if plot is not None:
         log(f"figure: {save_plot(display.plot(), plot)}")
     if json:
@@ -99,13 +94,13 @@ def neighbors(
                 "feature": feature,
                 "seed": seed,
                 "neighbors": [
-                    {"context": words or [], "list": table.to_dicts()}
-                    for words, table in zip(asked, lists.values(), strict=True)
+                    {"context": words, "list": table.to_dicts()}
+                    for words, table in zip(contexts or [[]], display.lists.values(), strict=True)
                 ],
             }
         )
     else:
-        result("\n\n".join(_listed(feature, c, t) for c, t in lists.items()))
+        result("\n\n".join(_listed(feature, c, t) for c, t in display.lists.items()))
 
 
 def spectrum(

@@ -25,16 +25,16 @@ class NeighborhoodDisplay:
 
     def __init__(self, feature: str, lists: Mapping[str, pl.DataFrame]) -> None:
         self.feature = feature
-        self._lists = dict(lists)
+        self.lists = dict(lists)
 
     def frame(self) -> pl.DataFrame:
         """One line a context and neighbour: context, rank, feature, similarity."""
-        tables = [t.select(pl.lit(c).alias("context"), pl.all()) for c, t in self._lists.items()]
+        tables = [t.select(pl.lit(c).alias("context"), pl.all()) for c, t in self.lists.items()]
         return pl.concat(tables)
 
     def overlap(self) -> float:
         """Mean share of neighbours that two of the contexts have in common."""
-        sets = [set(t["feature"]) for t in self._lists.values()]
+        sets = [set(t["feature"]) for t in self.lists.values()]
         pairs = [(a, b) for i, a in enumerate(sets) for b in sets[:i]]
         if not pairs:
             return float("nan")
@@ -44,7 +44,7 @@ class NeighborhoodDisplay:
         """A column for each context; names that come in more than one are grey."""
         alt = altair()
         table = self.frame()
-        contexts = list(self._lists)
+        contexts = list(self.lists)
         table = table.with_columns(
             shared=pl.len().over("feature") > 1,
         )
@@ -68,7 +68,7 @@ class NeighborhoodDisplay:
         words = base.mark_text(fontSize=13).encode(text="feature:N", color=color)
         chart = words.properties(
             width=max(190 * len(contexts), 240),
-            height=24 * max((t.height for t in self._lists.values()), default=1),
+            height=24 * max((t.height for t in self.lists.values()), default=1),
         )
         return styled(
             chart,

@@ -43,13 +43,13 @@ class SpectrumDisplay:
         order = table["label"].unique(maintain_order=True).to_list()
         one = table["threshold"].n_unique() == 1
         # A log scale has no place for 0, nor for what is only rounding.
-        lowest = 1e-6 * max(float(table["rms"].max() or 0), 1e-300)  # type: ignore[arg-type]
+        lowest = 1e-6 * float(table["rms"].to_numpy().max(initial=1e-300))
         color = alt.Color(
             "label:N",
             title=None,
             sort=order,
             scale=alt.Scale(
-                domain=order, range=[PALETTE[i % len(PALETTE)] for i in range(99)][: len(order)]
+                domain=order, range=[PALETTE[i % len(PALETTE)] for i in range(len(order))]
             ),
             legend=alt.Legend(orient="bottom", columns=2, labelLimit=300, symbolType="stroke"),
         )

@@ -21,6 +21,7 @@ def neighborhoods(
     *,
     k: int = 10,
     overall: bool = True,
+    approximate: bool = False,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
     **settings: Any,
@@ -35,12 +36,14 @@ def neighborhoods(
         Neighbours in each.
     overall
         Begin with the neighbours without a context.
+    approximate
+        Search an index; see `Embeddings.neighbors`.
     seed
         Of the draws of z.
     progress
         Called with (context, points done, points in all).
     settings
-        Further arguments of `embeddings`, for the contexts.
+        Further arguments of `embeddings`, for the contexts; without any, for the one list.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def neighborhoods(
             context,
             seed=seed,
             progress=None if progress is None else partial(progress, label),
-            **({} if context is None else settings),
+            **({} if context is None and contexts else settings),
         )
-        lists[label] = vectors.neighbors(feature, k)
+        lists[label] = vectors.neighbors(feature, k, approximate=approximate)
     return NeighborhoodDisplay(feature, lists)
