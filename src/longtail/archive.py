@@ -30,7 +30,7 @@ from longtail.errors import ArchiveError, ArchiveWriteError
 
 __all__ = ["FORMAT_VERSION", "Archive", "check_replaceable", "read_archive", "write_archive"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _MANIFEST, _CARD, _WEIGHTS = "manifest.json", "README.md", "weights.safetensors"
 _CHECKED = ("config.json", _WEIGHTS, "vocabulary.json", "history.json")

@@ -7,15 +7,16 @@ import torch
 from longtail.inference import (
     GaussianPosterior,
     RefineSettings,
+    RowObjective,
     Stream,
     elbo,
     normal_noise,
-    refine,
 )
 from longtail.inference.refine import _negative_elbo_gradient
 from tests.builders import as_rows, small_network, topic_counts
 
 B, V, K = 24, 15, 3
+METHODS = pytest.mark.parametrize("method", ["natural", "adam"])
 
 
 def setup(*, dtype=torch.float64, empty=(), **kwargs):
@@ -44,27 +45,17 @@ def test_the_closed_form_gradient(weight):
     eps = torch.randn(B, K, dtype=torch.float64)
     bound = elbo(model.generative, q, rows.counts, eps).bound(weight)
     expected = torch.stack(torch.autograd.grad(-bound.sum(), (q.mean, q.log_var)))
-    found = _negative_elbo_gradient(
-        model.generative,
-        rows.counts,
-        model.generative.data_term(rows.counts),
-        torch.stack([psi.mean, psi.log_var]),
-        eps,
-        weight,
-    )
+    objective = RowObjective.of(model.generative, rows.counts, weight)
+    found = _negative_elbo_gradient(objective, torch.stack([psi.mean, psi.log_var]), eps)
     torch.testing.assert_close(found, expected)
 
 
 def by_torch_adam(model, rows, start, seed, settings, weight):
     """The same steps by torch's Adam and automatic differentiation."""
     mean, log_var = start.mean.clone().requires_grad_(), start.log_var.clone().requires_grad_()
-    optimizer = torch.optim.Adam([mean, log_var])
-    eps = None
+    optimizer = torch.optim.Adam([mean, log_var], lr=settings.learning_rate)
     for step in range(settings.steps):
-        again = settings.noise == "alternating" and step % 2
-        eps = -eps if again else normal_noise(rows.noise_key(seed), K, Stream.REFINE, step).double()
-        decay = 1 - step / settings.steps if settings.decay == "linear" else 1
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * decay
+        eps = normal_noise(rows.noise_key(seed), K, Stream.REFINE, step).double()
         psi = GaussianPosterior(mean, log_var)
         loss = -elbo(model.generative, psi, rows.counts, eps).bound(weight).sum()
         optimizer.zero_grad()
@@ -73,46 +64,41 @@ def by_torch_adam(model, rows, start, seed, settings, weight):
     return mean.detach(), log_var.detach()
 
 
+def refined(model, rows, start, seed, settings, weight=1.0):
+    return model.refined(rows.counts, start, rows.noise_key(seed), settings, weight)
+
+
 @pytest.mark.parametrize("weight", [0.2, 1.0])
-@pytest.mark.parametrize(
-    "settings",
-    [RefineSettings(1), RefineSettings(15), RefineSettings.published(12)],
-    ids=["one step", "alternating and decayed", "published"],
-)
-def test_the_steps_are_adam_on_each_rows_elbo(settings, weight):
+@pytest.mark.parametrize("settings", [RefineSettings.published(m, 0.05) for m in (1, 15)])
+def test_the_published_method_is_adam_on_each_rows_elbo(settings, weight):
     model, rows, start = setup()
-    star = refine(model.generative, rows.counts, start, rows.noise_key(5), settings, weight)
+    star = refined(model, rows, start, 5, settings, weight)
     mean, log_var = by_torch_adam(model, rows, start, 5, settings, weight)
     torch.testing.assert_close(star.mean, mean, rtol=0, atol=1e-6)
     torch.testing.assert_close(star.log_var, log_var, rtol=0, atol=1e-6)
 
 
 def test_the_published_settings():
-    settings = RefineSettings.published()
-    assert settings == RefineSettings(100, 8e-3, "constant", "independent")
-    assert [settings.step_size(s) for s in (0, 50, 99)] == [8e-3] * 3
-    assert RefineSettings(4, 0.1).step_size(3) == pytest.approx(0.025)
+    assert RefineSettings.published() == RefineSettings(100, "adam", 8e-3)
 
 
-def test_it_raises_the_elbo():
+@METHODS
+def test_it_raises_the_elbo(method):
     model, rows, start = setup()
     bounds = [expected_elbo(model, rows, start)]
     for steps in (10, 50):
-        star = refine(
-            model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(steps)
-        )
+        star = refined(model, rows, start, 0, RefineSettings(steps, method, 0.05))
         bounds.append(expected_elbo(model, rows, star))
     assert (bounds[1] > bounds[0]).double().mean() > 0.9
     assert bounds[0].mean() < bounds[1].mean() < bounds[2].mean()
 
 
-def test_the_kl_weight_is_used():
+@METHODS
+def test_the_kl_weight_is_used(method):
     model, rows, start = setup()
     kl = []
     for weight in (0.0, 0.5, 1.0, 20.0):
-        star = refine(
-            model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(60), weight
-        )
+        star = refined(model, rows, start, 0, RefineSettings(60, method, 0.05), weight)
         kl.append(model.generative.prior.kl(star.mean, star.log_var).sum().item())
     assert kl == sorted(kl, reverse=True)
     assert kl[-1] < 0.2 * kl[0]
@@ -120,7 +106,7 @@ def test_the_kl_weight_is_used():
 
 def test_no_steps_change_nothing():
     model, rows, start = setup(empty=[0])
-    star = refine(model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(0))
+    star = refined(model, rows, start, 0, RefineSettings(0))
     assert torch.equal(star.mean, start.mean)
     assert torch.equal(star.log_var, start.log_var)
 
@@ -128,7 +114,7 @@ def test_no_steps_change_nothing():
 def test_empty_rows_get_the_prior():
     model, rows, start = setup(dtype=torch.float32, empty=[0, 7])
     start = GaussianPosterior(start.mean + 1, start.log_var - 1)
-    star = refine(model.generative, rows.counts, start, rows.noise_key(0), RefineSettings(3))
+    star = refined(model, rows, start, 0, RefineSettings(3))
     is_prior = (star.mean == 0).all(1) & (star.log_var == 0).all(1)
     assert is_prior.nonzero().flatten().tolist() == [0, 7]
 
@@ -142,7 +128,7 @@ def test_it_does_not_depend_on_the_company():
         features = as_rows(dense).features.to_dense()[torch.as_tensor(part)]
         rows = as_rows(dense[part])
         start = GaussianPosterior(features[:, :K] * 3, features[:, K : 2 * K] - 1)
-        psi = refine(model.generative, rows.counts, start, rows.noise_key(9), RefineSettings(50))
+        psi = refined(model, rows, start, 9, RefineSettings(50))
         return torch.stack([psi.mean, psi.log_var], 1)
 
     whole = star_of(np.arange(B))
@@ -155,7 +141,7 @@ def test_it_does_not_depend_on_the_company():
 def test_the_seed_matters_little_on_average():
     model, rows, start = setup()
     stars = [
-        refine(model.generative, rows.counts, start, rows.noise_key(s), RefineSettings(50))
+        refined(model, rows, start, s, RefineSettings(50))
         for s in (0, 1)
     ]
     assert not torch.equal(stars[0].mean, stars[1].mean)

@@ -175,9 +175,10 @@ def fit(
             rich_help_panel=_TRAINING,
         ),
     ] = "10",
-    refine_learning_rate: Annotated[
-        float, typer.Option(help="Step size of local steps.", rich_help_panel=_TRAINING)
-    ] = 0.05,
+    refine_method: Annotated[
+        Literal["natural", "adam"],
+        typer.Option(help="Local optimiser.", rich_help_panel=_TRAINING),
+    ] = "natural",
     eval_refine_steps: Annotated[
         int,
         typer.Option(help="Local steps when transforming and scoring.", rich_help_panel=_TRAINING),

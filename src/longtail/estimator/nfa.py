@@ -33,7 +33,7 @@ from longtail.estimator.saved import to_archive
 from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
 from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureKind, FeatureTransform
-from longtail.inference import HybridModel, RefineSettings, Rows
+from longtail.inference import HybridModel, RefineMethod, RefineSettings, Rows
 from longtail.training import Callback, FitResult, History, TrainingConfig
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
@@ -102,8 +102,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     refine_steps : int or pairs (first epoch, steps)
         M, local optimisation steps a batch in training. 0 is a plain variational auto-encoder;
         ``[(0, 0), (20, 10)]`` starts plain and refines from epoch 20 on.
-    refine_learning_rate : float
-        Step size of the local optimiser in training.
+    refine_method : {"natural", "adam"}
+        Local optimiser, in training and scoring: natural gradients from antithetic pairs, or
+        Adam with the step sizes of Krishnan et al. 2018 (who took 100 steps).
     eval_refine_steps : int
         M when transforming and scoring.
     eval_samples : int
@@ -169,7 +170,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] = 10,
-        refine_learning_rate: float = 0.05,
+        refine_method: RefineMethod = "natural",
         eval_refine_steps: int = 100,
         eval_samples: int = 20,
         validation_fraction: float = 0.05,
@@ -194,7 +195,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.feature_dropout = feature_dropout
         self.kl_anneal = kl_anneal
         self.refine_steps = refine_steps
-        self.refine_learning_rate = refine_learning_rate
+        self.refine_method = refine_method
         self.eval_refine_steps = eval_refine_steps
         self.eval_samples = eval_samples
         self.validation_fraction = validation_fraction
@@ -356,8 +357,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             feature_dropout=float(self.feature_dropout),
             kl_anneal=float(self.kl_anneal),
             refine_schedule=refine_schedule(self.refine_steps),
-            refine_learning_rate=float(self.refine_learning_rate),
-            valid_refine=RefineSettings(min(_VALID_STEPS, int(self.eval_refine_steps))),
+            refine_method=self.refine_method,
+            valid_refine=self._refine_settings(min(_VALID_STEPS, int(self.eval_refine_steps))),
             patience=self.patience,
             seed=seed,
         )
@@ -601,6 +602,5 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return tags
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
-        return RefineSettings(
-            whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
-        )
+        steps = whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
+        return RefineSettings(steps, self.refine_method)

@@ -9,6 +9,7 @@ import numpy as np
 
 from longtail.errors import ParameterError
 from longtail.features import FeatureKind
+from longtail.inference import RefineMethod
 from longtail.model.likelihoods import LIKELIHOODS
 from longtail.training.schedules import RefineSchedule
 
@@ -76,7 +77,7 @@ _CHECKS: dict[str, tuple[Check, str]] = {
         _is_schedule,
         "a whole number ≥ 0, or pairs (first epoch, steps) with rising epochs from 0 on",
     ),
-    "refine_learning_rate": _real(0, open_low=True),
+    "refine_method": _one_of(*get_args(RefineMethod)),
     "eval_refine_steps": _whole(0),
     "eval_samples": _whole(1),
     "validation_fraction": _real(0, 1, open_high=True),

@@ -74,7 +74,7 @@ def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
     try:
         if config["kind"] != _KIND:
             raise ValueError(f"kind is {config['kind']!r}")
-        model = NonlinearFactorAnalysis(**config["parameters"])
+        model = NonlinearFactorAnalysis(**_current(config))
         model.check_parameters()
         _settle_device(model)
         vocabulary = Vocabulary(archive.vocabulary)
@@ -88,6 +88,15 @@ def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
             "The files are not those that were saved together; save or copy the model again."
         ) from error
     return model
+
+
+def _current(config: dict[str, Any]) -> dict[str, Any]:
+    """The parameters under their present names."""
+    parameters = dict(config["parameters"])
+    if config["format_version"] == 1:
+        # The step size of a local optimiser that format 2 no longer has.
+        parameters.pop("refine_learning_rate")
+    return parameters
 
 
 def _settle_device(model: NonlinearFactorAnalysis) -> None:

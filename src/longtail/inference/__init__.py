@@ -3,9 +3,11 @@
 from longtail.inference.elbo import ElboTerms, elbo, log_weight
 from longtail.inference.encoder import Encoder
 from longtail.inference.network import HybridModel
-from longtail.inference.noise import NoiseKey, Stream, normal_noise
+from longtail.inference.natural import Pair, evaluate_pair, pair_elbo
+from longtail.inference.noise import NoiseKey, Stream, normal_noise, sign_noise
+from longtail.inference.objective import RowObjective
 from longtail.inference.posterior import GaussianPosterior
-from longtail.inference.refine import RefineSettings, refine
+from longtail.inference.refine import RefineMethod, RefineSettings, refine
 from longtail.inference.rows import Rows
 
 __all__ = [
@@ -14,11 +16,17 @@ __all__ = [
     "GaussianPosterior",
     "HybridModel",
     "NoiseKey",
+    "Pair",
+    "RefineMethod",
     "RefineSettings",
+    "RowObjective",
     "Rows",
     "Stream",
     "elbo",
+    "evaluate_pair",
     "log_weight",
     "normal_noise",
+    "pair_elbo",
     "refine",
+    "sign_noise",
 ]

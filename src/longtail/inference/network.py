@@ -7,6 +7,7 @@ from torch import nn
 from longtail.inference.encoder import Encoder
 from longtail.inference.noise import NoiseKey
 from longtail.inference.posterior import GaussianPosterior
+from longtail.inference.objective import RowObjective
 from longtail.inference.refine import RefineSettings, refine
 from longtail.model import GenerativeModel
 from longtail.ops import SparseRows
@@ -36,4 +37,5 @@ class HybridModel(nn.Module):
         kl_weight: float = 1.0,
     ) -> GaussianPosterior:
         """ψ*, refined from `start` on the raw counts."""
-        return refine(self.generative, counts, start, key, settings, kl_weight)
+        objective = RowObjective.of(self.generative, counts, kl_weight)
+        return refine(objective, start, key, settings)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["NoiseKey", "Stream", "normal_noise"]
+__all__ = ["NoiseKey", "Stream", "normal_noise", "sign_noise"]
 
 # Signed views of SplitMix64's 64-bit constants: torch has no unsigned arithmetic.
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
@@ -65,6 +65,32 @@ def normal_noise(key: NoiseKey, n_components: int, stream: Stream, step: int) ->
     radius = u1.log_().mul_(-2).sqrt_()
     angle = u2.mul_(2 * math.pi)
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :n_components]
+
+
+def sign_noise(key: NoiseKey, n_components: int, stream: Stream, step: int) -> Tensor:
+    """ε of entries ±1, (B, K) float32, whose errors cancel over successive steps.
+
+    Each row has random signs of its own, multiplied at each step by another row of a Hadamard
+    matrix of order n ≥ K: over n steps ε εᵀ averages to the identity exactly, and over any power
+    of two of them nearly so. After n steps new signs are drawn.
+    """
+    order = 1 << max(0, n_components - 1).bit_length()
+    cycle, row = divmod(step, order)
+    base = _mix_int(_mix_int(key.seed) + (int(stream) << 32) + cycle)
+    words = -(-n_components // 64)
+    device = key.rows.device
+    lanes = torch.arange(1, words + 1, device=device) * _GOLDEN
+    bits = _mix(_mix(key.rows ^ _signed(base))[:, None] + lanes)
+    shifts = torch.arange(64, device=device)
+    signs = ((bits[:, :, None] >> shifts) & 1).flatten(1)[:, :n_components]
+    return (1 - 2 * (signs ^ _parity(torch.arange(n_components, device=device) & row))).float()
+
+
+def _parity(x: Tensor) -> Tensor:
+    """0 or 1: whether a number below 2³² has an odd count of set bits."""
+    for shift in (16, 8, 4, 2, 1):
+        x = x ^ (x >> shift)
+    return x & 1
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -1,13 +1,11 @@
-"""Local refinement: from the inference network's guess ψ(x) to the optimised ψ*.
+"""Local refinement: from the encoder's guess ψ(x) to each row's own optimum ψ*.
 
-M steps of Adam on each row's own ELBO(ψ; x, θ), with θ frozen:
+Stochastic optimisation of each row's ELBO(ψ; x, θ) with θ frozen; no gradient flows through the
+steps. All state belongs to the row and the noise is keyed by the row's content, so a row's ψ*
+does not depend on which rows share its batch.
 
-    ∂ELBO/∂μ        = g − β μ
-    ∂ELBO/∂log σ²   = ½ g σ ε + ½ β (1 − σ²),        g = ∂ log p(x | z)/∂z at z = μ + σ ε
-
-Every second step reuses −ε, which cancels the odd part of the noise, and the step size falls
-linearly to zero. All state belongs to the row, and the noise is keyed by the row, so a row's ψ*
-does not depend on its batch. No gradient flows through the steps.
+Two methods: "natural" (see `natural`), which needs about a tenth of the gradient evaluations,
+and "adam", that of Krishnan et al. 2018, kept for comparison.
 """
 
 from __future__ import annotations
@@ -18,12 +16,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from longtail.inference.natural import Pair, refine_natural
 from longtail.inference.noise import NoiseKey, Stream, normal_noise
+from longtail.inference.objective import RowObjective
 from longtail.inference.posterior import GaussianPosterior
-from longtail.model import GenerativeModel
-from longtail.ops import DataTerm, SparseRows
 
-__all__ = ["RefineSettings", "refine"]
+__all__ = ["RefineMethod", "RefineSettings", "refine"]
+
+RefineMethod = Literal["natural", "adam"]
 
 _BETA_1, _BETA_2, _EPS = 0.9, 0.999, 1e-8
 
@@ -36,50 +36,49 @@ class RefineSettings:
     ----------
     steps
         M, gradient evaluations per row; 0 leaves ψ(x) as it is.
+    method
+        "natural": diagonal natural gradients from antithetic pairs. "adam": plain Adam, fresh
+        Gaussian noise at every step, constant step size.
     learning_rate
-        Adam's step size at the first step.
-    decay
-        "linear" to zero over the M steps, or "constant".
-    noise
-        "alternating": every second step reuses −ε; "independent": fresh at each step.
+        Adam's step size; "natural" has none.
+    tolerance
+        Nats: a row leaves the batch when a whole step of "natural" promises less than this.
+        0 never stops early.
     """
 
     steps: int
-    learning_rate: float = 0.1
-    decay: Literal["linear", "constant"] = "linear"
-    noise: Literal["alternating", "independent"] = "alternating"
+    method: RefineMethod = "natural"
+    learning_rate: float = 8e-3
+    tolerance: float = 0.0
 
     @classmethod
     def published(cls, steps: int = 100, learning_rate: float = 8e-3) -> RefineSettings:
-        """The setting of Krishnan et al. 2018: plain Adam, fresh noise, constant step."""
-        return cls(steps, learning_rate, decay="constant", noise="independent")
-
-    def step_size(self, step: int) -> float:
-        """Adam's step size at a step counted from 0."""
-        left = 1 - step / self.steps if self.decay == "linear" else 1.0
-        return self.learning_rate * left
+        """The setting of Krishnan et al. 2018: 8e-3 in evaluation, 1e-2 in training."""
+        return cls(steps, "adam", learning_rate)
 
 
+@torch.no_grad()
 def refine(
-    model: GenerativeModel,
-    x: SparseRows,
+    objective: RowObjective,
     start: GaussianPosterior,
     key: NoiseKey,
     settings: RefineSettings,
-    kl_weight: float = 1.0,
+    first: Pair | None = None,
 ) -> GaussianPosterior:
     """Optimise each row's variational parameters, θ frozen.
 
     Parameters
     ----------
-    x
-        Raw counts: B×V.
+    objective
+        The rows' ELBO.
     start
         ψ(x), usually the encoder's.
     key
         Seed and row keys of the noise.
-    kl_weight
-        β: the current one in training, 1 in evaluation.
+    settings
+        Method and number of evaluations.
+    first
+        The first pair of evaluations at `start`, if the caller has made it (method "natural").
 
     Returns
     -------
@@ -89,41 +88,35 @@ def refine(
     start = start.detach()
     if settings.steps == 0:
         return start
-    data = model.data_term(x)
+    if settings.method == "adam":
+        psi = _refine_adam(objective, start, key, settings)
+    else:
+        psi = refine_natural(
+            objective, start, key, settings.steps, settings.tolerance, first=first
+        )
+    return psi.prior_where(objective.data.totals == 0)
+
+
+def _refine_adam(
+    objective: RowObjective, start: GaussianPosterior, key: NoiseKey, settings: RefineSettings
+) -> GaussianPosterior:
     psi = torch.stack([start.mean, start.log_var])
     moment_1, moment_2 = torch.zeros_like(psi), torch.zeros_like(psi)
-    eps = torch.zeros_like(start.mean)
     for step in range(settings.steps):
-        eps = _noise(key, eps, step, settings)
-        gradient = _negative_elbo_gradient(model, x, data, psi, eps, kl_weight)
+        eps = normal_noise(key, psi.shape[2], Stream.REFINE, step).to(psi)
+        gradient = _negative_elbo_gradient(objective, psi, eps)
         moment_1.mul_(_BETA_1).add_(gradient, alpha=1 - _BETA_1)
         moment_2.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
         correct_1, correct_2 = 1 - _BETA_1 ** (step + 1), 1 - _BETA_2 ** (step + 1)
         scale = (moment_2 / correct_2).sqrt_().add_(_EPS)
-        psi.addcdiv_(moment_1, scale, value=-settings.step_size(step) / correct_1)
-    return GaussianPosterior(psi[0], psi[1]).prior_where(data.totals == 0)
+        psi.addcdiv_(moment_1, scale, value=-settings.learning_rate / correct_1)
+    return GaussianPosterior(psi[0], psi[1])
 
 
-def _noise(key: NoiseKey, previous: Tensor, step: int, settings: RefineSettings) -> Tensor:
-    if settings.noise == "alternating" and step % 2 == 1:
-        return -previous
-    return normal_noise(key, previous.shape[1], Stream.REFINE, step).to(previous)
-
-
-def _negative_elbo_gradient(
-    model: GenerativeModel,
-    x: SparseRows,
-    data: DataTerm,
-    psi: Tensor,
-    eps: Tensor,
-    kl_weight: float,
-) -> Tensor:
+def _negative_elbo_gradient(objective: RowObjective, psi: Tensor, eps: Tensor) -> Tensor:
     """−∂ELBO/∂(μ, log σ²): (2, B, K)."""
     mean, log_var = psi[0], psi[1]
-    var = log_var.exp()
+    beta, var = objective.kl_weight, log_var.exp()
     sigma_eps = var.sqrt() * eps
-    with torch.enable_grad():
-        z = (mean + sigma_eps).requires_grad_()
-        log_p = model.log_likelihood(z, x, data, frozen=True)
-        (g,) = torch.autograd.grad(log_p.sum(), z)
-    return torch.stack([kl_weight * mean - g, 0.5 * (kl_weight * (var - 1) - g * sigma_eps)])
+    _, g = objective.log_likelihood(mean + sigma_eps)
+    return torch.stack([beta * mean - g, 0.5 * (beta * (var - 1) - g * sigma_eps)])

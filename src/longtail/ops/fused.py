@@ -45,7 +45,7 @@ def multinomial_log_prob(
     Parameters
     ----------
     h
-        Last hidden layer: (B, H).
+        Last hidden layer: (B, H), or (S, B, H) for S draws of z for each row.
     weight, bias
         Output layer: (V, H) and (V,). Their gradients are computed only if they ask for them.
     x
@@ -56,7 +56,7 @@ def multinomial_log_prob(
     Returns
     -------
     Tensor
-        Nats, (B,).
+        Nats, (B,) or (S, B).
     """
     data = data_term(x, weight, bias) if data is None else data
     result: Tensor = _MultinomialLogProb.apply(  # type: ignore[no-untyped-call]
@@ -72,9 +72,9 @@ class Normaliser:
     Attributes
     ----------
     log_z
-        logsumexp(h Wᵀ + b): (B,).
+        logsumexp(h Wᵀ + b): (n,).
     mean_weight
-        Its gradient with respect to h, softmax(h Wᵀ + b) W: (B, H); None if not asked for.
+        Its gradient with respect to h, softmax(h Wᵀ + b) W: (n, H); None if not asked for.
     """
 
     log_z: Tensor
@@ -89,16 +89,16 @@ def log_normaliser(
     gradient: bool = True,
     keep: list[tuple[Tensor, Tensor]] | None = None,
 ) -> Normaliser:
-    """logsumexp(h Wᵀ + b) of each row, and its gradient, in one pass over V.
+    """logsumexp(h Wᵀ + b) for each row of h, and its gradient, in one pass over V.
 
     Parameters
     ----------
     h, weight, bias
-        (B, H), (V, H), (V,), cut from any graph.
+        (n, H), (V, H), (V,), cut from any graph.
     gradient
         Compute `mean_weight` too.
     keep
-        Collects each block's exp(logits − top) and its top (B, 1), for whoever needs them again.
+        Collects each block's exp(logits − top) and its top (n, 1), for whoever needs them again.
     """
     n = h.shape[0]
     top = h.new_full((n, 1), -torch.inf)
@@ -109,7 +109,8 @@ def log_normaliser(
         w = weight[start:stop]
         if keep is not None or space is None:
             space = h.new_empty(n * (stop - start))
-        p = torch.addmm(bias[start:stop], h, w.T, out=space[: n * len(w)].view(n, len(w)))
+        # Adding the bias afterwards, in the cache, is faster than a product that starts from it.
+        p = torch.mm(h, w.T, out=space[: n * len(w)].view(n, len(w))).add_(bias[start:stop])
         risen = torch.maximum(top, p.amax(1, keepdim=True))
         shrink = (top - risen).exp_()
         top = risen
@@ -141,27 +142,34 @@ class _MultinomialLogProb(torch.autograd.Function):
     def forward(
         ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows, data: DataTerm
     ) -> Tensor:
+        flat = h.reshape(-1, h.shape[-1])
         wants_h, wants_theta = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:3])
-        keep = [] if wants_theta and h.shape[0] * weight.shape[0] <= _KEEP else None
-        normaliser = log_normaliser(h, weight, bias, gradient=wants_h, keep=keep)
+        keep = [] if wants_theta and len(flat) * len(weight) <= _KEEP else None
+        normaliser = log_normaliser(flat, weight, bias, gradient=wants_h, keep=keep)
         ctx.save_for_backward(h, weight, bias, normaliser.log_z, normaliser.mean_weight)
         ctx.x, ctx.data, ctx.kept = x, data, keep
-        return (h * data.xw).sum(1) + data.xb - data.totals * normaliser.log_z
+        log_z = normaliser.log_z.view(h.shape[:-1])
+        return (h * data.xw).sum(-1) + data.xb - data.totals * log_z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, bias, log_z, mean_weight = ctx.saved_tensors
         x, data = ctx.x, ctx.data
-        scale = (grad * data.totals)[:, None]
+        grad, scale = grad[..., None], (grad * data.totals)[..., None]
         grad_h = grad_w = grad_b = None
         if ctx.needs_input_grad[0]:
-            grad_h = grad[:, None] * data.xw - scale * mean_weight
+            grad_h = grad * data.xw - scale * mean_weight.view(h.shape)
         if any(ctx.needs_input_grad[1:3]):
-            grad_w = x.t_matmul(grad[:, None] * h)
-            grad_b = x.t_matmul(grad[:, None])
-            _subtract_expected(grad_w, grad_b, h, weight, bias, log_z, scale, ctx.kept)
-            ctx.kept = None  # once_differentiable: nobody asks again
+            # Draws of a row share its counts, so their gradients meet before the sparse product.
+            rows = (-1, *h.shape[-2:])
+            grad_w = x.t_matmul((grad * h).view(rows).sum(0))
+            grad_b = x.t_matmul(grad.expand(*h.shape[:-1], 1).reshape(-1, h.shape[-2], 1).sum(0))
+            flat = h.reshape(-1, h.shape[-1])
+            _subtract_expected(
+                grad_w, grad_b, flat, weight, bias, log_z, scale.reshape(-1, 1), ctx.kept
+            )
+            ctx.kept = None
             grad_b = grad_b.squeeze(1)
         return grad_h, grad_w, grad_b, None, None
 

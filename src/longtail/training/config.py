@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from longtail.inference import RefineSettings
+from longtail.inference import RefineMethod, RefineSettings
 from longtail.training.schedules import RefineSchedule
 
 __all__ = ["TrainingConfig"]
@@ -32,8 +32,8 @@ class TrainingConfig:
         Share of the updates over which the KL weight rises from 0 to 1; 0 for none.
     refine_schedule
         Pairs (first epoch, M): see `schedules.steps_at`.
-    refine_learning_rate
-        Step size of the local optimiser in training.
+    refine_method
+        The local optimiser: see `RefineSettings`.
     valid_refine
         How validation rows are refined.
     patience
@@ -51,7 +51,7 @@ class TrainingConfig:
     feature_dropout: float
     kl_anneal: float
     refine_schedule: RefineSchedule
-    refine_learning_rate: float
+    refine_method: RefineMethod
     valid_refine: RefineSettings
     patience: int | None
     seed: int

@@ -34,6 +34,7 @@ from longtail.training.step import StepTerms, step_terms
 __all__ = ["FitResult", "fit"]
 
 _VALID_SAMPLES = 5
+_ADAM_STEP = 1e-2  # of the published method, in training
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +204,9 @@ class _Run:
     def _train_epoch(self, callbacks: Sequence[Callback]) -> _EpochSums:
         state, config = self.state, self.config
         refine = RefineSettings(
-            steps_at(state.epoch, config.refine_schedule), config.refine_learning_rate
+            steps_at(state.epoch, config.refine_schedule),
+            config.refine_method,
+            learning_rate=_ADAM_STEP,
         )
         started, done, bound = time.perf_counter(), 0, 0.0
         kl = torch.zeros(0)
@@ -336,7 +339,7 @@ class _Run:
 
 
 _REMEDY = (
-    " Try a lower learning_rate or refine_learning_rate, and look at these rows for extreme"
+    " Try a lower learning_rate, and look at these rows for extreme"
     " counts. The last checkpoint, if there is one, is from before this."
 )
 

@@ -4,7 +4,8 @@
 2. ψ* = refine(ψ, M steps), θ frozen;
 3. the encoder ascends ELBO(ψ(x)) with θ frozen, θ ascends ELBO(ψ*) with ψ* fixed.
 
-The two losses share no parameters, so one backward pass serves both. With M = 0, ψ* = ψ and
+The first two evaluations of refinement, made at ψ(x), are also those that teach the encoder. The
+two losses share no parameters, so one backward pass serves both. With M = 0, ψ* = ψ and
 both are the one ELBO of a plain variational auto-encoder.
 """
 
@@ -20,10 +21,14 @@ from longtail.inference import (
     HybridModel,
     NoiseKey,
     RefineSettings,
+    RowObjective,
     Rows,
     Stream,
     elbo,
+    evaluate_pair,
     normal_noise,
+    pair_elbo,
+    refine,
 )
 
 __all__ = ["StepTerms", "step_terms"]
@@ -52,21 +57,23 @@ class StepTerms:
 def step_terms(
     model: HybridModel,
     rows: Rows,
-    refine: RefineSettings,
+    settings: RefineSettings,
     *,
     kl_weight: float,
     key: NoiseKey,
 ) -> StepTerms:
     """Compute the loss of a batch; `key` holds the noise of this update."""
     psi = model.amortized(rows.features)
-    hybrid = refine.steps > 0
-    noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_ENCODER, 0)
-    amortized = elbo(model.generative, psi, rows.counts, noise, frozen=hybrid)
-    loss = -amortized.bound(kl_weight).mean()
-    if not hybrid:
-        return StepTerms(loss, amortized, amortized, psi.detach())
-    star = model.refined(rows.counts, psi, key, refine, kl_weight)
+    if settings.steps == 0:
+        noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_ENCODER, 0)
+        terms = elbo(model.generative, psi, rows.counts, noise)
+        return StepTerms(-terms.bound(kl_weight).mean(), terms, terms, psi.detach())
+    objective = RowObjective.of(model.generative, rows.counts, kl_weight)
+    pair = evaluate_pair(objective, psi.detach(), key, 0)
+    amortized = pair_elbo(objective, psi, pair)
+    star = refine(objective, psi, key, settings, first=pair)
     noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_DECODER, 0)
-    refined = elbo(model.generative, star, rows.counts, noise)
+    refined = elbo(model.generative, star, rows.counts, noise, objective.data)
     # With ψ* fixed the KL has no gradient: only the likelihood teaches θ.
-    return StepTerms(loss - refined.log_likelihood.mean(), amortized, refined, star)
+    loss = -amortized.bound(kl_weight).mean() - refined.log_likelihood.mean()
+    return StepTerms(loss, amortized, refined, star)

@@ -1,0 +1,50 @@
+"""What refinement climbs: the ELBO of each row as a function of its own ψ, θ frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from longtail.model import GenerativeModel
+from longtail.ops import DataTerm, SparseRows
+
+__all__ = ["RowObjective"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowObjective:
+    """log p(x | z) − β KL(q ‖ N(0, I)) of B rows; what does not depend on z is held.
+
+    Attributes
+    ----------
+    model
+        θ, which gets no gradient.
+    counts
+        B×V.
+    data
+        The products of the counts with the output layer.
+    kl_weight
+        β: the current one in training, 1 in evaluation.
+    """
+
+    model: GenerativeModel
+    counts: SparseRows
+    data: DataTerm
+    kl_weight: float = 1.0
+
+    @classmethod
+    def of(
+        cls, model: GenerativeModel, counts: SparseRows, kl_weight: float = 1.0
+    ) -> RowObjective:
+        """The objective of these rows."""
+        return cls(model, counts, model.data_term(counts), kl_weight)
+
+    def log_likelihood(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x | z) of each row and its gradient: (..., B, K) → (..., B) and (..., B, K)."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            log_p = self.model.log_likelihood(z, self.counts, self.data, frozen=True)
+            (gradient,) = torch.autograd.grad(log_p.sum(), z)
+        return log_p.detach(), gradient
