@@ -24,7 +24,7 @@ WRONG = {
     "feature_dropout": [1.0, -0.1, np.nan],
     "kl_anneal": [1.1, -0.1],
     "refine_steps": [-1, 1.5, "10", [], [(0, -1)], [(5, 1), (0, 2)], [(0, 1), (0, 2)], [(-1, 2)]],
-    "refine_learning_rate": [0],
+    "refine_method": ["bfgs"],
     "eval_refine_steps": [-1],
     "eval_samples": [0],
     "validation_fraction": [1.0, -0.5],

@@ -46,7 +46,7 @@ def test_the_closed_form_gradient(weight):
     bound = elbo(model.generative, q, rows.counts, eps).bound(weight)
     expected = torch.stack(torch.autograd.grad(-bound.sum(), (q.mean, q.log_var)))
     objective = RowObjective.of(model.generative, rows.counts, weight)
-    found = _negative_elbo_gradient(objective, torch.stack([psi.mean, psi.log_var]), eps)
+    found = _negative_elbo_gradient(objective, torch.stack([psi.mean, psi.log_var]), eps, 0)
     torch.testing.assert_close(found, expected)
 
 

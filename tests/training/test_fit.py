@@ -79,7 +79,7 @@ def test_the_same_seed_makes_the_same_model_bitwise():
         {"lr_schedule": "constant"},
         {"weight_decay": 1.0},
         {"refine_schedule": ((0, 4),)},
-        {"refine_learning_rate": 0.1},
+        {"refine_method": "adam"},
     ],
     ids=lambda changes: next(iter(changes)),
 )

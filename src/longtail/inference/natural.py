@@ -68,7 +68,7 @@ def evaluate_pair(
     noise = sign_noise(key, psi.mean.shape[1], Stream.REFINE, number).to(psi.mean)
     offset = psi.scale * noise
     log_p, gradient = objective.log_likelihood(
-        torch.stack([psi.mean + offset, psi.mean - offset])
+        torch.stack([psi.mean + offset, psi.mean - offset]), number
     )
     return Pair(noise, log_p, gradient)
 
@@ -109,7 +109,7 @@ def refine_natural(
         curvature.mul_(1 - rate).add_(found.add_(beta), alpha=rate).clamp_(min=beta)
         _move(mean, momentum, (plus + minus) / 2 + beta * mean, curvature, t)
     if steps % 2:
-        _, gradient = objective.log_likelihood(mean)
+        _, gradient = objective.log_likelihood(mean, steps // 2)
         _move(mean, momentum, beta * mean - gradient, curvature, steps // 2)
     return GaussianPosterior(mean, (beta / curvature).log_())
 

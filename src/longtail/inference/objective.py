@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from longtail.model import GenerativeModel
-from longtail.ops import DataTerm, SparseRows
+from longtail.ops import DataTerm, FeatureSampler, SparseRows
 
 __all__ = ["RowObjective"]
 
@@ -27,24 +27,35 @@ class RowObjective:
         The products of the counts with the output layer.
     kl_weight
         β: the current one in training, 1 in evaluation.
+    sampler
+        Draws the features that stand for all of them; None: all are used.
     """
 
     model: GenerativeModel
     counts: SparseRows
     data: DataTerm
     kl_weight: float = 1.0
+    sampler: FeatureSampler | None = None
 
     @classmethod
     def of(
-        cls, model: GenerativeModel, counts: SparseRows, kl_weight: float = 1.0
+        cls,
+        model: GenerativeModel,
+        counts: SparseRows,
+        kl_weight: float = 1.0,
+        sampler: FeatureSampler | None = None,
     ) -> RowObjective:
         """The objective of these rows."""
-        return cls(model, counts, model.data_term(counts), kl_weight)
+        return cls(model, counts, model.data_term(counts), kl_weight, sampler)
 
-    def log_likelihood(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x | z) of each row and its gradient: (..., B, K) → (..., B) and (..., B, K)."""
+    def log_likelihood(self, z: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """log p(x | z) of each row and its gradient: (..., B, K) → (..., B) and (..., B, K).
+
+        `number` says which evaluation this is: each has a sample of its own.
+        """
+        sample = None if self.sampler is None else self.sampler.draw(number)
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            log_p = self.model.log_likelihood(z, self.counts, self.data, frozen=True)
+            log_p = self.model.log_likelihood(z, self.counts, self.data, frozen=True, sample=sample)
             (gradient,) = torch.autograd.grad(log_p.sum(), z)
         return log_p.detach(), gradient

@@ -104,7 +104,7 @@ def _refine_adam(
     moment_1, moment_2 = torch.zeros_like(psi), torch.zeros_like(psi)
     for step in range(settings.steps):
         eps = normal_noise(key, psi.shape[2], Stream.REFINE, step).to(psi)
-        gradient = _negative_elbo_gradient(objective, psi, eps)
+        gradient = _negative_elbo_gradient(objective, psi, eps, step)
         moment_1.mul_(_BETA_1).add_(gradient, alpha=1 - _BETA_1)
         moment_2.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
         correct_1, correct_2 = 1 - _BETA_1 ** (step + 1), 1 - _BETA_2 ** (step + 1)
@@ -113,10 +113,12 @@ def _refine_adam(
     return GaussianPosterior(psi[0], psi[1])
 
 
-def _negative_elbo_gradient(objective: RowObjective, psi: Tensor, eps: Tensor) -> Tensor:
+def _negative_elbo_gradient(
+    objective: RowObjective, psi: Tensor, eps: Tensor, number: int
+) -> Tensor:
     """−∂ELBO/∂(μ, log σ²): (2, B, K)."""
     mean, log_var = psi[0], psi[1]
     beta, var = objective.kl_weight, log_var.exp()
     sigma_eps = var.sqrt() * eps
-    _, g = objective.log_likelihood(mean + sigma_eps)
+    _, g = objective.log_likelihood(mean + sigma_eps, number)
     return torch.stack([beta * mean - g, 0.5 * (beta * (var - 1) - g * sigma_eps)])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from longtail.model.decoder import Decoder
 from longtail.model.likelihoods import Likelihood
 from longtail.model.prior import StandardNormal
-from longtail.ops import DataTerm, SparseRows, data_term
+from longtail.ops import DataTerm, FeatureSample, SparseRows, data_term
 
 __all__ = ["GenerativeModel"]
 
@@ -22,9 +22,15 @@ class GenerativeModel(nn.Module):
         self.likelihood = likelihood
 
     def log_likelihood(
-        self, z: Tensor, x: SparseRows, data: DataTerm | None = None, *, frozen: bool = False
+        self,
+        z: Tensor,
+        x: SparseRows,
+        data: DataTerm | None = None,
+        *,
+        frozen: bool = False,
+        sample: FeatureSample | None = None,
     ) -> Tensor:
-        """log p(x | z): (B, K) → (B,), nats.
+        """log p(x | z): (..., B, K) → (..., B), nats.
 
         Parameters
         ----------
@@ -32,12 +38,18 @@ class GenerativeModel(nn.Module):
             `self.data_term(x)`, if the caller holds it.
         frozen
             Give no gradient to the parameters θ (and spare its cost); z still gets one.
+        sample
+            Estimate from these features and each row's own, instead of from all.
         """
         w: Tensor = self.decoder.weight
         b: Tensor = self.decoder.bias
         if frozen:
             w, b = w.detach(), b.detach()
-        return self.likelihood.log_prob(self.decoder.hidden(z, frozen=frozen), w, b, x, data)
+        h = self.decoder.hidden(z, frozen=frozen)
+        if sample is None:
+            return self.likelihood.log_prob(h, w, b, x, data)
+        data = self.data_term(x) if data is None else data
+        return self.likelihood.sampled_log_prob(h, w, b, x, data, sample)
 
     def data_term(self, x: SparseRows) -> DataTerm:
         """The products of the counts with the output layer, which do not depend on z."""

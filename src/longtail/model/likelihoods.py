@@ -14,7 +14,7 @@ from torch import Tensor
 
 from longtail import ops
 from longtail.errors import ParameterError
-from longtail.ops import DataTerm, SparseRows
+from longtail.ops import DataTerm, FeatureSample, SparseRows
 
 __all__ = ["LIKELIHOODS", "Likelihood", "Multinomial", "get_likelihood"]
 
@@ -28,7 +28,19 @@ class Likelihood(ABC):
     def log_prob(
         self, h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows, data: DataTerm | None = None
     ) -> Tensor:
-        """log p(x | z) from the last hidden layer: h (B, H), W (V, H), b (V,) → (B,)."""
+        """log p(x | z) from the last hidden layer: h (..., B, H), W (V, H), b (V,) → (..., B)."""
+
+    @abstractmethod
+    def sampled_log_prob(
+        self,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        x: SparseRows,
+        data: DataTerm,
+        sample: FeatureSample,
+    ) -> Tensor:
+        """Estimate `log_prob` from a sample of the features, and a row's own: (..., B)."""
 
     @abstractmethod
     def mean(self, logits: Tensor, totals: Tensor) -> Tensor:
@@ -65,6 +77,18 @@ class Multinomial(Likelihood):
     ) -> Tensor:
         """Return log p(x | z) of each row."""
         return ops.multinomial_log_prob(h, weight, bias, x, data)
+
+    def sampled_log_prob(
+        self,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        x: SparseRows,
+        data: DataTerm,
+        sample: FeatureSample,
+    ) -> Tensor:
+        """Return an estimate of log p(x | z) of each row."""
+        return ops.sampled_multinomial_log_prob(h, weight, bias, x, data, sample)
 
     def mean(self, logits: Tensor, totals: Tensor) -> Tensor:
         """Return N_d · softmax(a)."""

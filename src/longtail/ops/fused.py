@@ -146,15 +146,19 @@ class _MultinomialLogProb(torch.autograd.Function):
         wants_h, wants_theta = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:3])
         keep = [] if wants_theta and len(flat) * len(weight) <= _KEEP else None
         normaliser = log_normaliser(flat, weight, bias, gradient=wants_h, keep=keep)
-        ctx.save_for_backward(h, weight, bias, normaliser.log_z, normaliser.mean_weight)
-        ctx.x, ctx.data, ctx.kept = x, data, keep
+        # Saved rather than held, so that torch frees the blocks as soon as backward is over.
+        blocks = [] if keep is None else [tensor for block in keep for tensor in block]
+        ctx.save_for_backward(
+            h, weight, bias, normaliser.log_z, normaliser.mean_weight, *blocks
+        )
+        ctx.x, ctx.data = x, data
         log_z = normaliser.log_z.view(h.shape[:-1])
         return (h * data.xw).sum(-1) + data.xb - data.totals * log_z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        h, weight, bias, log_z, mean_weight = ctx.saved_tensors
+        h, weight, bias, log_z, mean_weight, *blocks = ctx.saved_tensors
         x, data = ctx.x, ctx.data
         grad, scale = grad[..., None], (grad * data.totals)[..., None]
         grad_h = grad_w = grad_b = None
@@ -166,10 +170,10 @@ class _MultinomialLogProb(torch.autograd.Function):
             grad_w = x.t_matmul((grad * h).view(rows).sum(0))
             grad_b = x.t_matmul(grad.expand(*h.shape[:-1], 1).reshape(-1, h.shape[-2], 1).sum(0))
             flat = h.reshape(-1, h.shape[-1])
+            kept = list(zip(blocks[::2], blocks[1::2], strict=True)) or None
             _subtract_expected(
-                grad_w, grad_b, flat, weight, bias, log_z, scale.reshape(-1, 1), ctx.kept
+                grad_w, grad_b, flat, weight, bias, log_z, scale.reshape(-1, 1), kept
             )
-            ctx.kept = None
             grad_b = grad_b.squeeze(1)
         return grad_h, grad_w, grad_b, None, None
 
