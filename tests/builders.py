@@ -34,6 +34,8 @@ def small_network(
     skip=False,
     scale=1.0,
     seed=0,
+    refine_features="all",
+    theta_features="all",
 ):
     """A hybrid model with weights large enough for z to matter (`scale` standard deviations).
 
@@ -50,6 +52,8 @@ def small_network(
         "decoder_layers": decoder_layers,
         "skip": skip,
         "likelihood": "multinomial",
+        "refine_features": refine_features,
+        "theta_features": theta_features,
     }
     network = build_network(parameters, unigram, input_scale=1.0, seed=seed)
     generator = torch.Generator().manual_seed(seed + 1)

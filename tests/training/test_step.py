@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from longtail.inference import RefineSettings, Stream, elbo, normal_noise, refine
+from longtail.inference import (
+    ElboTerms,
+    RefineSettings,
+    Stream,
+    elbo,
+    normal_noise,
+    sign_noise,
+)
 from longtail.training.step import step_terms
 from tests.builders import as_rows, small_network, topic_counts
 
@@ -29,14 +36,17 @@ def noise(key, stream):
 
 @pytest.mark.parametrize("weight", [0.3, 1.0])
 @pytest.mark.parametrize("steps", [1, 6])
-def test_each_network_ascends_its_own_bound(setup, steps, weight):
+@pytest.mark.parametrize("method", ["natural", "adam"])
+def test_each_network_ascends_its_own_bound(setup, method, steps, weight):
     model, rows, key = setup
-    settings = RefineSettings(steps, 0.05)
+    settings = RefineSettings(steps, method, 0.05)
     terms = step_terms(model, rows, settings, kl_weight=weight, key=key)
 
     psi = model.amortized(rows.features)
-    at_start = elbo(model.generative, psi, rows.counts, noise(key, Stream.TRAIN_ENCODER))
-    star = refine(model.generative, rows.counts, psi, key, settings, weight)
+    eps = sign_noise(key, K, Stream.REFINE, 0).double()
+    pair = [elbo(model.generative, psi, rows.counts, e) for e in (eps, -eps)]
+    at_start = ElboTerms((pair[0].log_likelihood + pair[1].log_likelihood) / 2, pair[0].kl)
+    star = model.refined(rows.counts, psi, key, settings, weight)
     at_end = elbo(model.generative, star, rows.counts, noise(key, Stream.TRAIN_DECODER))
     found = gradients(model, terms.loss)
     encoder = gradients(model.encoder, -at_start.bound(weight).mean())

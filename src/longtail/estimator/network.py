@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,15 @@ from scipy.sparse import csr_array
 from longtail.errors import ParameterError
 from longtail.inference import Encoder, HybridModel
 from longtail.model import Decoder, GenerativeModel, StandardNormal, get_likelihood
+from longtail.ops import FeatureSampler
 
 __all__ = ["build_network", "resolve_device", "typical_norm", "unigram_frequencies"]
 
 # Pseudo-count of every feature, so that one never seen in training has a probability.
 _SMOOTHING = 0.5
+
+# Where features are drawn by default, and how many.
+_SAMPLE_FROM, _LEAST_SAMPLE, _SAMPLED_SHARE = 5_000, 1_000, 20
 
 
 def build_network(
@@ -50,7 +54,25 @@ def build_network(
             generator=generator,
         )
     likelihood = get_likelihood(parameters["likelihood"])
-    return HybridModel(GenerativeModel(StandardNormal(), decoder, likelihood), encoder)
+    return HybridModel(
+        GenerativeModel(StandardNormal(), decoder, likelihood),
+        encoder,
+        _sampler(unigram, parameters["refine_features"]),
+        _sampler(unigram, parameters["theta_features"]),
+    )
+
+
+def _sampler(
+    unigram: npt.NDArray[np.float64], features: int | Literal["auto", "all"]
+) -> FeatureSampler | None:
+    """What draws so many features; None where all take part."""
+    if features == "auto":
+        n = max(_LEAST_SAMPLE, len(unigram) // _SAMPLED_SHARE)
+        # Sampling has costs of its own: with fewer features than this it does not pay.
+        features = n if len(unigram) >= _SAMPLE_FROM else "all"
+    if features == "all" or int(features) >= len(unigram):
+        return None
+    return FeatureSampler(torch.from_numpy(unigram), int(features))
 
 
 def unigram_frequencies(csr: csr_array) -> npt.NDArray[np.float64]:

@@ -105,6 +105,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     refine_method : {"natural", "adam"}
         Local optimiser, in training and scoring: natural gradients from antithetic pairs, or
         Adam with the step sizes of Krishnan et al. 2018 (who took 100 steps).
+    refine_features : int, "auto" or "all"
+        Features that stand for all of them in a refinement step: the frequent ones, some of the
+        rest, and each row's own. "auto" draws a twentieth, and at least 1,000, of 5,000 features
+        or more. Reported bounds always use all features.
+    theta_features : int, "auto" or "all"
+        The same for updates of the decoder's parameters.
     eval_refine_steps : int
         M when transforming and scoring.
     eval_samples : int
@@ -171,6 +177,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] = 10,
         refine_method: RefineMethod = "natural",
+        refine_features: int | str = "auto",
+        theta_features: int | str = "all",
         eval_refine_steps: int = 100,
         eval_samples: int = 20,
         validation_fraction: float = 0.05,
@@ -196,6 +204,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.kl_anneal = kl_anneal
         self.refine_steps = refine_steps
         self.refine_method = refine_method
+        self.refine_features = refine_features
+        self.theta_features = theta_features
         self.eval_refine_steps = eval_refine_steps
         self.eval_samples = eval_samples
         self.validation_fraction = validation_fraction

@@ -42,6 +42,11 @@ def _one_of(*values: str) -> tuple[Check, str]:
     return lambda v: isinstance(v, str) and v in values, "one of " + ", ".join(map(repr, values))
 
 
+def _features() -> tuple[Check, str]:
+    ok, text = _whole(1)
+    return lambda v: v in ("auto", "all") if isinstance(v, str) else ok(v), f"{text}, 'auto' or 'all'"
+
+
 def _optional(check: tuple[Check, str]) -> tuple[Check, str]:
     return lambda v: v is None or check[0](v), check[1] + ", or None"
 
@@ -78,6 +83,8 @@ _CHECKS: dict[str, tuple[Check, str]] = {
         "a whole number ≥ 0, or pairs (first epoch, steps) with rising epochs from 0 on",
     ),
     "refine_method": _one_of(*get_args(RefineMethod)),
+    "refine_features": _features(),
+    "theta_features": _features(),
     "eval_refine_steps": _whole(0),
     "eval_samples": _whole(1),
     "validation_fraction": _real(0, 1, open_high=True),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from longtail.inference.posterior import GaussianPosterior
 from longtail.model import GenerativeModel
-from longtail.ops import DataTerm, SparseRows
+from longtail.ops import DataTerm, FeatureSample, SparseRows
 
 __all__ = ["ElboTerms", "elbo", "log_weight"]
 
@@ -51,12 +51,12 @@ def elbo(
     noise: Tensor,
     data: DataTerm | None = None,
     *,
-    frozen: bool = False,
+    sample: FeatureSample | None = None,
 ) -> ElboTerms:
-    """The terms of ELBO(ψ; x, θ) from one draw per row; `frozen` keeps gradients from θ."""
+    """The terms of ELBO(ψ; x, θ) from one draw per row; with a `sample` of features, estimated."""
     z = posterior.sample(noise)
     return ElboTerms(
-        log_likelihood=model.log_likelihood(z, x, data, frozen=frozen),
+        log_likelihood=model.log_likelihood(z, x, data, sample=sample),
         kl=model.prior.kl(posterior.mean, posterior.log_var),
     )
 

@@ -99,8 +99,8 @@ def refine_natural(
     mean = start.mean.clone()
     curvature = (-start.log_var).exp_().mul_(beta).clamp_(min=beta)
     momentum = torch.zeros_like(mean)
+    psi = start
     for t in range(steps // 2):
-        psi = GaussianPosterior(mean, (beta / curvature).log_())
         pair = first if first is not None and t == 0 else evaluate_pair(objective, psi, key, t)
         plus, minus = -pair.gradient[0], -pair.gradient[1]
         found = (plus - minus) * pair.noise / (2 * psi.scale)
@@ -108,10 +108,11 @@ def refine_natural(
         rate = max(_CURVATURE_LEAST, _CURVATURE_RATE / (t + _CURVATURE_DELAY))
         curvature.mul_(1 - rate).add_(found.add_(beta), alpha=rate).clamp_(min=beta)
         _move(mean, momentum, (plus + minus) / 2 + beta * mean, curvature, t)
+        psi = GaussianPosterior(mean, (beta / curvature).log_())
     if steps % 2:
         _, gradient = objective.log_likelihood(mean, steps // 2)
         _move(mean, momentum, beta * mean - gradient, curvature, steps // 2)
-    return GaussianPosterior(mean, (beta / curvature).log_())
+    return psi
 
 
 def _move(mean: Tensor, momentum: Tensor, gradient: Tensor, curvature: Tensor, t: int) -> None:

@@ -10,18 +10,36 @@ from longtail.inference.posterior import GaussianPosterior
 from longtail.inference.objective import RowObjective
 from longtail.inference.refine import RefineSettings, refine
 from longtail.model import GenerativeModel
-from longtail.ops import SparseRows
+from longtail.ops import FeatureSampler, SparseRows
 
 __all__ = ["HybridModel"]
 
 
 class HybridModel(nn.Module):
-    """θ and the encoder together: ψ(x) by `amortized`, ψ* by `refined`."""
+    """θ and the encoder together: ψ(x) by `amortized`, ψ* by `refined`.
 
-    def __init__(self, generative: GenerativeModel, encoder: Encoder) -> None:
+    Parameters
+    ----------
+    generative, encoder
+        θ and the inference network.
+    refine_sampler
+        Draws features for each refinement step; None: all take part.
+    theta_sampler
+        Draws features for each update of θ; None: all take part.
+    """
+
+    def __init__(
+        self,
+        generative: GenerativeModel,
+        encoder: Encoder,
+        refine_sampler: FeatureSampler | None = None,
+        theta_sampler: FeatureSampler | None = None,
+    ) -> None:
         super().__init__()
         self.generative = generative
         self.encoder = encoder
+        self.refine_sampler = refine_sampler
+        self.theta_sampler = theta_sampler
 
     def amortized(self, features: SparseRows) -> GaussianPosterior:
         """ψ(x), the encoder's answer from f(x)."""
@@ -37,5 +55,8 @@ class HybridModel(nn.Module):
         kl_weight: float = 1.0,
     ) -> GaussianPosterior:
         """ψ*, refined from `start` on the raw counts."""
-        objective = RowObjective.of(self.generative, counts, kl_weight)
-        return refine(objective, start, key, settings)
+        return refine(self.objective(counts, kl_weight), start, key, settings)
+
+    def objective(self, counts: SparseRows, kl_weight: float = 1.0) -> RowObjective:
+        """What the rows' refinement climbs."""
+        return RowObjective.of(self.generative, counts, kl_weight, self.refine_sampler)

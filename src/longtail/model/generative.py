@@ -35,7 +35,7 @@ class GenerativeModel(nn.Module):
         Parameters
         ----------
         data
-            `self.data_term(x)`, if the caller holds it.
+            `self.data_term(x)`, if the caller holds it. A `sample` with gradients to θ needs None.
         frozen
             Give no gradient to the parameters θ (and spare its cost); z still gets one.
         sample
@@ -48,7 +48,6 @@ class GenerativeModel(nn.Module):
         h = self.decoder.hidden(z, frozen=frozen)
         if sample is None:
             return self.likelihood.log_prob(h, w, b, x, data)
-        data = self.data_term(x) if data is None else data
         return self.likelihood.sampled_log_prob(h, w, b, x, data, sample)
 
     def data_term(self, x: SparseRows) -> DataTerm:

@@ -37,7 +37,7 @@ class Likelihood(ABC):
         weight: Tensor,
         bias: Tensor,
         x: SparseRows,
-        data: DataTerm,
+        data: DataTerm | None,
         sample: FeatureSample,
     ) -> Tensor:
         """Estimate `log_prob` from a sample of the features, and a row's own: (..., B)."""
@@ -84,7 +84,7 @@ class Multinomial(Likelihood):
         weight: Tensor,
         bias: Tensor,
         x: SparseRows,
-        data: DataTerm,
+        data: DataTerm | None,
         sample: FeatureSample,
     ) -> Tensor:
         """Return an estimate of log p(x | z) of each row."""

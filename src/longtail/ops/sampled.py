@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from longtail.ops.fused import log_normaliser
@@ -46,7 +46,7 @@ class FeatureSample:
     expansion: Tensor
 
 
-class FeatureSampler:
+class FeatureSampler(nn.Module):
     """Draws features with probabilities proportional to size, systematically.
 
     Frequent features have π = 1: they are always there, exactly. From the rest every draw takes
@@ -63,15 +63,19 @@ class FeatureSampler:
     """
 
     def __init__(self, frequencies: Tensor, size: int, *, uniform: float = 0.1) -> None:
+        super().__init__()
         p = frequencies.double() / frequencies.double().sum()
         p = (1 - uniform) * p + uniform / len(p)
-        self.inclusion = _inclusion(p, min(size, len(p)))
-        self._cumulated = self.inclusion.cumsum(0)
+        # Buffers follow the model to its device; they are not saved, being made from frequencies.
+        self.inclusion: Tensor
+        self.cumulated: Tensor
+        self.register_buffer("inclusion", _inclusion(p, min(size, len(p))), persistent=False)
+        self.register_buffer("cumulated", self.inclusion.cumsum(0), persistent=False)
 
     def draw(self, number: int) -> FeatureSample:
         """The draw of a given number: a pure function of it."""
         offset = (0.5 + number * _GOLDEN) % 1.0
-        ticks = (self._cumulated - offset).floor()
+        ticks = (self.cumulated - offset).floor()
         before = torch.cat([ticks.new_tensor([-1.0]), ticks[:-1]])
         features = (ticks > before).nonzero().flatten()
         weights = (1 / self.inclusion[features]).float()
@@ -94,7 +98,12 @@ def _inclusion(p: Tensor, size: int) -> Tensor:
 
 
 def sampled_multinomial_log_prob(
-    h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows, data: DataTerm, sample: FeatureSample
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    x: SparseRows,
+    data: DataTerm | None,
+    sample: FeatureSample,
 ) -> Tensor:
     """Estimate log p(x | z) of each row, as `multinomial_log_prob` computes it exactly.
 
@@ -104,11 +113,15 @@ def sampled_multinomial_log_prob(
         Last hidden layer: (B, H) or (S, B, H).
     weight, bias
         Output layer: (V, H) and (V,).
-    x, data
-        Counts and their products with the output layer.
+    x
+        Counts: B×V.
+    data
+        `data_term(x, weight, bias)` where θ is frozen; None lets gradients reach W and b.
     sample
         The features drawn.
     """
+    if data is None:
+        data = DataTerm(x.matmul(weight), x.matmul(bias[:, None]).squeeze(1), x.totals())
     flat = h.reshape(-1, h.shape[-1])
     drawn: Tensor = _LogNormaliser.apply(  # type: ignore[no-untyped-call]
         flat, weight[sample.features], bias[sample.features] + sample.weights.log()

@@ -228,7 +228,12 @@ class _Run:
         rows = Rows.from_batch(self._with_dropout(batch), self.device)
         key = NoiseKey(rows.keys, self.config.seed).folded(state.update)
         terms = step_terms(
-            self.model, rows, refine, kl_weight=self._kl_weight(state.update), key=key
+            self.model,
+            rows,
+            refine,
+            kl_weight=self._kl_weight(state.update),
+            key=key,
+            update=state.update,
         )
         if not math.isfinite(terms.loss.item()):
             self._raise_non_finite(batch, terms, number)

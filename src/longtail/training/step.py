@@ -21,7 +21,6 @@ from longtail.inference import (
     HybridModel,
     NoiseKey,
     RefineSettings,
-    RowObjective,
     Rows,
     Stream,
     elbo,
@@ -61,19 +60,22 @@ def step_terms(
     *,
     kl_weight: float,
     key: NoiseKey,
+    update: int = 0,
 ) -> StepTerms:
-    """Compute the loss of a batch; `key` holds the noise of this update."""
+    """Compute the loss of a batch; `key` holds the noise of this update, counted from 0."""
     psi = model.amortized(rows.features)
+    sample = None if model.theta_sampler is None else model.theta_sampler.draw(update)
     if settings.steps == 0:
         noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_ENCODER, 0)
-        terms = elbo(model.generative, psi, rows.counts, noise)
+        terms = elbo(model.generative, psi, rows.counts, noise, sample=sample)
         return StepTerms(-terms.bound(kl_weight).mean(), terms, terms, psi.detach())
-    objective = RowObjective.of(model.generative, rows.counts, kl_weight)
+    objective = model.objective(rows.counts, kl_weight)
     pair = evaluate_pair(objective, psi.detach(), key, 0)
     amortized = pair_elbo(objective, psi, pair)
     star = refine(objective, psi, key, settings, first=pair)
     noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_DECODER, 0)
-    refined = elbo(model.generative, star, rows.counts, noise, objective.data)
+    data = objective.data if sample is None else None
+    refined = elbo(model.generative, star, rows.counts, noise, data, sample=sample)
     # With ψ* fixed the KL has no gradient: only the likelihood teaches θ.
     loss = -amortized.bound(kl_weight).mean() - refined.log_likelihood.mean()
     return StepTerms(loss, amortized, refined, star)
