@@ -38,7 +38,6 @@ _SETTINGS: dict[str, Any] = {
     "n_hidden": 200,
     "batch_size": 250,
     "learning_rate": 2e-3,
-    "eval_refine_steps": 100,
     "eval_samples": 10,
 }
 

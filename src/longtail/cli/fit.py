@@ -12,6 +12,7 @@ from longtail.cli.options import (
     JsonOption,
     SeedOption,
     parse_df,
+    parse_features,
     parse_ngrams,
     parse_refine_steps,
 )
@@ -174,15 +175,32 @@ def fit(
             help="Local steps a batch in training; 0: plain VAE.",
             rich_help_panel=_TRAINING,
         ),
-    ] = "10",
+    ] = "6",
     refine_method: Annotated[
-        Literal["natural", "adam"],
-        typer.Option(help="Local optimiser.", rich_help_panel=_TRAINING),
+        str, typer.Option(help="'natural' or 'adam'.", rich_help_panel=_TRAINING)
     ] = "natural",
+    refine_features: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_features,
+            metavar="N|auto|all",
+            help="Features in a local step.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "auto",
+    theta_features: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_features,
+            metavar="N|auto|all",
+            help="Features in an update of the decoder.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "all",
     eval_refine_steps: Annotated[
         int,
         typer.Option(help="Local steps when transforming and scoring.", rich_help_panel=_TRAINING),
-    ] = 100,
+    ] = 50,
     eval_samples: Annotated[
         int, typer.Option(help="Draws a row when scoring.", rich_help_panel=_TRAINING)
     ] = 20,

@@ -13,6 +13,7 @@ __all__ = [
     "ModelArgument",
     "SeedOption",
     "parse_df",
+    "parse_features",
     "parse_ngrams",
     "parse_refine_steps",
     "parse_table_path",
@@ -55,6 +56,18 @@ def parse_ngrams(text: Any) -> Any:
             f"expected the longest n-gram, or 'shortest,longest'; got {text!r}"
         )
     return f"{parts[0]},{parts[1]}"
+
+
+def parse_features(text: Any) -> int | str:
+    """A number of features, "auto" or "all"."""
+    if text in ("auto", "all"):
+        return str(text)
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected a number of features, 'auto' or 'all'; got {text!r}"
+        ) from None
 
 
 def parse_refine_steps(text: str) -> int | list[tuple[int, int]]:

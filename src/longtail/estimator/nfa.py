@@ -44,7 +44,7 @@ __all__ = ["NonlinearFactorAnalysis", "Posterior"]
 Array = npt.NDArray[np.float32]
 
 # Enough that the best epoch is judged by the model and not by where the encoder starts.
-_VALID_STEPS = 50
+_VALID_STEPS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,11 +175,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         weight_decay: float = 1.0,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
-        refine_steps: int | Sequence[tuple[int, int]] = 10,
+        refine_steps: int | Sequence[tuple[int, int]] = 6,
         refine_method: RefineMethod = "natural",
         refine_features: int | str = "auto",
         theta_features: int | str = "all",
-        eval_refine_steps: int = 100,
+        eval_refine_steps: int = 50,
         eval_samples: int = 20,
         validation_fraction: float = 0.05,
         patience: int | None = 10,

@@ -44,7 +44,10 @@ def _one_of(*values: str) -> tuple[Check, str]:
 
 def _features() -> tuple[Check, str]:
     ok, text = _whole(1)
-    return lambda v: v in ("auto", "all") if isinstance(v, str) else ok(v), f"{text}, 'auto' or 'all'"
+    return (
+        lambda v: v in ("auto", "all") if isinstance(v, str) else ok(v),
+        f"{text}, 'auto' or 'all'",
+    )
 
 
 def _optional(check: tuple[Check, str]) -> tuple[Check, str]:

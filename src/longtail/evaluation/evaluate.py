@@ -42,7 +42,7 @@ class EvaluationSettings:
         Score document completion too.
     """
 
-    refine: RefineSettings = field(default_factory=lambda: RefineSettings(100))
+    refine: RefineSettings = field(default_factory=lambda: RefineSettings(50))
     samples: int = 20
     batch_size: int = 500
     seed: int = 0

@@ -2,8 +2,8 @@
 
 from longtail.inference.elbo import ElboTerms, elbo, log_weight
 from longtail.inference.encoder import Encoder
-from longtail.inference.network import HybridModel
 from longtail.inference.natural import Pair, evaluate_pair, pair_elbo
+from longtail.inference.network import HybridModel
 from longtail.inference.noise import NoiseKey, Stream, normal_noise, sign_noise
 from longtail.inference.objective import RowObjective
 from longtail.inference.posterior import GaussianPosterior

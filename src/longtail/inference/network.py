@@ -6,8 +6,8 @@ from torch import nn
 
 from longtail.inference.encoder import Encoder
 from longtail.inference.noise import NoiseKey
-from longtail.inference.posterior import GaussianPosterior
 from longtail.inference.objective import RowObjective
+from longtail.inference.posterior import GaussianPosterior
 from longtail.inference.refine import RefineSettings, refine
 from longtail.model import GenerativeModel
 from longtail.ops import FeatureSampler, SparseRows

@@ -91,9 +91,7 @@ def refine(
     if settings.method == "adam":
         psi = _refine_adam(objective, start, key, settings)
     else:
-        psi = refine_natural(
-            objective, start, key, settings.steps, settings.tolerance, first=first
-        )
+        psi = refine_natural(objective, start, key, settings.steps, settings.tolerance, first=first)
     return psi.prior_where(objective.data.totals == 0)
 
 

@@ -144,13 +144,13 @@ class _MultinomialLogProb(torch.autograd.Function):
     ) -> Tensor:
         flat = h.reshape(-1, h.shape[-1])
         wants_h, wants_theta = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:3])
-        keep = [] if wants_theta and len(flat) * len(weight) <= _KEEP else None
+        keep: list[tuple[Tensor, Tensor]] | None = None
+        if wants_theta and len(flat) * len(weight) <= _KEEP:
+            keep = []
         normaliser = log_normaliser(flat, weight, bias, gradient=wants_h, keep=keep)
         # Saved rather than held, so that torch frees the blocks as soon as backward is over.
         blocks = [] if keep is None else [tensor for block in keep for tensor in block]
-        ctx.save_for_backward(
-            h, weight, bias, normaliser.log_z, normaliser.mean_weight, *blocks
-        )
+        ctx.save_for_backward(h, weight, bias, normaliser.log_z, normaliser.mean_weight, *blocks)
         ctx.x, ctx.data = x, data
         log_z = normaliser.log_z.view(h.shape[:-1])
         return (h * data.xw).sum(-1) + data.xb - data.totals * log_z

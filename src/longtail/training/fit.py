@@ -31,7 +31,7 @@ from longtail.training.history import EpochRecord, History
 from longtail.training.schedules import kl_weight, learning_rate, steps_at
 from longtail.training.step import StepTerms, step_terms
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "fit", "optimizer_of"]
 
 _VALID_SAMPLES = 5
 _ADAM_STEP = 1e-2  # of the published method, in training
@@ -151,7 +151,7 @@ class _Run:
         if valid is not None:
             self.valid = make_batches(valid, transform, config.batch_size)
             self.valid_totals = valid.totals
-        self.optimizer = _optimizer(model, config)
+        self.optimizer = optimizer_of(model, config.learning_rate, config.weight_decay)
         self.total_updates = config.epochs * len(self.batches)
         self.state = _State()
 
@@ -349,11 +349,14 @@ _REMEDY = (
 )
 
 
-def _optimizer(model: HybridModel, config: TrainingConfig) -> torch.optim.Optimizer:
+def optimizer_of(
+    model: HybridModel, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW in one fused kernel, whose decay spares the biases."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     biases = [p for p in model.parameters() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": matrices, "weight_decay": weight_decay},
         {"params": biases, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
