@@ -127,11 +127,14 @@ def sampled_multinomial_log_prob(
         flat, weight[sample.features], bias[sample.features] + sample.weights.log()
     )
     log_z = drawn.view(h.shape[:-1])
-    excess = 1 - sample.expansion[x.indices]
-    own = excess.nonzero().flatten()  # features that are always drawn need no correction
-    features, rows = x.indices[own], x.row_of_entry()[own]
-    logits = (h[..., rows, :] * weight[features]).sum(-1) + bias[features]
-    terms = excess[own] * (logits - log_z[..., rows]).exp()
+    own = x.restricted(sample.expansion != 1)  # those always drawn need no correction
+    excess = 1 - sample.expansion[own.indices]
+    rows = own.row_of_entry()
+    own_bias = bias[own.indices]
+    # One draw of z at a time: each is one sparse product.
+    dots = torch.stack([own.dots(one, weight) for one in h.reshape(-1, *h.shape[-2:])])
+    logits = dots.view(*h.shape[:-2], -1) + own_bias
+    terms = excess * (logits - log_z[..., rows]).exp()
     added = torch.zeros_like(log_z).index_add(-1, rows, terms)
     log_z = log_z + torch.log1p(added)
     return (h * data.xw).sum(-1) + data.xb - data.totals * log_z

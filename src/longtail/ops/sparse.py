@@ -7,7 +7,8 @@ the results are bitwise reproducible and no B×V array ever exists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,6 +88,41 @@ class SparseRows:
         result: Tensor = _SparseMatmul.apply(dense, self)  # type: ignore[no-untyped-call]
         return result
 
+    def dots(self, left: Tensor, right: Tensor) -> Tensor:
+        """left·rightᵀ at the stored entries only, differentiable: O(nnz·H).
+
+        Parameters
+        ----------
+        left, right
+            (B, H) and (V, H).
+
+        Returns
+        -------
+        Tensor
+            (nnz,), in the order of `values`.
+        """
+        result: Tensor = _SampledDots.apply(left, right, self)  # type: ignore[no-untyped-call]
+        return result
+
+    def restricted(self, features: Tensor) -> SparseRows:
+        """The same rows with only the features for which the mask, (V,), is true."""
+        kept = features[self.indices]
+        t_kept = torch.repeat_interleave(features, self.t_indptr.diff())
+        return SparseRows(
+            F.pad(kept.cumsum(0), (1, 0))[self.indptr],
+            self.indices[kept],
+            self.values[kept],
+            F.pad(t_kept.cumsum(0), (1, 0))[self.t_indptr],
+            self.t_indices[t_kept],
+            self.t_values[t_kept],
+            self.shape,
+        )
+
+    def with_values(self, values: Tensor) -> SparseRows:
+        """The same entries with other values, (nnz,)."""
+        order = torch.argsort(self.indices, stable=True)
+        return replace(self, values=values, t_values=values[order])
+
     def t_matmul(self, dense: Tensor) -> Tensor:
         """Xᵀ·D for D of (B, H): (V, H). Not differentiable."""
         return _bag_sum(self.t_indptr, self.t_indices, self.t_values, dense)
@@ -130,6 +166,39 @@ def _bag_sum(indptr: Tensor, indices: Tensor, values: Tensor, dense: Tensor) -> 
         per_sample_weights=values.to(dense.dtype),
         include_last_offset=True,
     )
+
+
+class _SampledDots(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, x: SparseRows) -> Tensor:
+        ctx.save_for_backward(left, right)
+        ctx.x = x
+        if x.indices.numel() == 0:
+            return left.new_zeros(0)
+        with warnings.catch_warnings():
+            # torch announces that its sparse matrices are in beta.
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            pattern = torch.sparse_csr_tensor(
+                x.indptr,
+                x.indices,
+                left.new_zeros(x.indices.shape),
+                x.shape,
+                check_invariants=False,  # ours hold, and checking is slow
+            )
+            product = torch.sparse.sampled_addmm(pattern, left, right.T, beta=0.0)
+        found: Tensor = product.values()
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        left, right = ctx.saved_tensors
+        x, grad_left, grad_right = ctx.x, None, None
+        if ctx.needs_input_grad[0]:
+            grad_left = _bag_sum(x.indptr, x.indices, grad, right)
+        if ctx.needs_input_grad[1]:
+            grad_right = x.with_values(grad).t_matmul(left)
+        return grad_left, grad_right, None
 
 
 class _SparseMatmul(torch.autograd.Function):
