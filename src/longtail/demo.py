@@ -160,7 +160,7 @@ def _corpus(out: Path, rows: int, seed: int, say: Say) -> tuple[CountMatrix, Cou
 
 def _describe(model: NonlinearFactorAnalysis) -> str:
     refinement = (
-        f"{model.refine_steps} local steps refine every batch"
+        "a few local steps refine every batch"
         if model.refine_steps
         else "no refinement in training: a VAE"
     )

@@ -171,11 +171,11 @@ def fit(
         Any,
         typer.Option(
             parser=parse_refine_steps,
-            metavar="M|EPOCH:M,…",
+            metavar="M|auto|EPOCH:M,…",
             help="Local steps a batch in training; 0: plain VAE.",
             rich_help_panel=_TRAINING,
         ),
-    ] = "6",
+    ] = "auto",
     refine_method: Annotated[
         str, typer.Option(help="'natural' or 'adam'.", rich_help_panel=_TRAINING)
     ] = "natural",

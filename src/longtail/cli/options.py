@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -70,8 +70,10 @@ def parse_features(text: Any) -> int | str:
         ) from None
 
 
-def parse_refine_steps(text: str) -> int | list[tuple[int, int]]:
-    """One number ("10"), or pairs: "0:0,20:10" → [(0, 0), (20, 10)]."""
+def parse_refine_steps(text: str) -> int | list[tuple[int, int]] | Literal["auto"]:
+    """One number ("10"), "auto", or pairs: "0:0,20:10" → [(0, 0), (20, 10)]."""
+    if text == "auto":
+        return "auto"
     try:
         if ":" not in text:
             return int(text)
@@ -79,7 +81,7 @@ def parse_refine_steps(text: str) -> int | list[tuple[int, int]]:
         return [(int(epoch), int(steps)) for epoch, steps in pairs]
     except ValueError:
         raise typer.BadParameter(
-            f"expected a number of steps such as 10, or epoch:steps pairs such as 0:0,20:10; "
+            f"expected a number of steps such as 10, 'auto', or pairs such as 0:0,20:10; "
             f"got {text!r}"
         ) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -99,9 +100,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Share of a row's features hidden from the encoder at each update.
     kl_anneal : float
         Share of training over which the weight of the KL rises from 0 to 1; 0 for none.
-    refine_steps : int or pairs (first epoch, steps)
-        M, local optimisation steps a batch in training. 0 is a plain variational auto-encoder;
-        ``[(0, 0), (20, 10)]`` starts plain and refines from epoch 20 on.
+    refine_steps : int, pairs (first epoch, steps) or "auto"
+        M, local optimisation steps a batch in training. "auto" takes 6 while the KL weight rises
+        and 2 afterwards. 0 is a plain variational auto-encoder; ``[(0, 0), (20, 10)]`` starts
+        plain and refines from epoch 20 on.
     refine_method : {"natural", "adam"}
         Local optimiser, in training and scoring: natural gradients from antithetic pairs, or
         Adam with the step sizes of Krishnan et al. 2018 (who took 100 steps).
@@ -175,7 +177,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         weight_decay: float = 1.0,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
-        refine_steps: int | Sequence[tuple[int, int]] = 6,
+        refine_steps: int | Sequence[tuple[int, int]] | Literal["auto"] = "auto",
         refine_method: RefineMethod = "natural",
         refine_features: int | str = "auto",
         theta_features: int | str = "all",
@@ -366,7 +368,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             weight_decay=float(self.weight_decay),
             feature_dropout=float(self.feature_dropout),
             kl_anneal=float(self.kl_anneal),
-            refine_schedule=refine_schedule(self.refine_steps),
+            refine_schedule=refine_schedule(
+                self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
+            ),
             refine_method=self.refine_method,
             valid_refine=self._refine_settings(min(_VALID_STEPS, int(self.eval_refine_steps))),
             patience=self.patience,

@@ -18,6 +18,9 @@ __all__ = ["check_parameters", "refine_schedule"]
 
 Check = Callable[[Any], Any]
 
+# M of the schedule "auto", while the KL weight rises and afterwards.
+_STEPS, _STEPS_LATER = 6, 2
+
 
 def _whole(low: int) -> tuple[Check, str]:
     return (
@@ -83,7 +86,7 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     "kl_anneal": _real(0, 1),
     "refine_steps": (
         _is_schedule,
-        "a whole number ≥ 0, or pairs (first epoch, steps) with rising epochs from 0 on",
+        "a whole number ≥ 0, pairs (first epoch, steps) with rising epochs from 0 on, or 'auto'",
     ),
     "refine_method": _one_of(*get_args(RefineMethod)),
     "refine_features": _features(),
@@ -119,8 +122,16 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise ParameterError("\n".join(["These parameters cannot be used:", *faults]))
 
 
-def refine_schedule(steps: Any) -> RefineSchedule:
+def refine_schedule(steps: Any, *, annealing_epochs: int = 0) -> RefineSchedule:
     """The schedule that `refine_steps` stands for: pairs (first epoch, M).
+
+    Parameters
+    ----------
+    steps
+        A number, pairs, or "auto": many while the KL weight rises and few afterwards. What
+        refinement does while the KL weight is low is what lasts; later it is mostly cost.
+    annealing_epochs
+        Epochs in which the KL weight rises.
 
     Raises
     ------
@@ -131,7 +142,10 @@ def refine_schedule(steps: Any) -> RefineSchedule:
     if isinstance(steps, int | np.integer) and not isinstance(steps, bool):
         pairs = ((0, int(steps)),)
     elif isinstance(steps, str):
-        raise TypeError("text")
+        if steps != "auto":
+            raise TypeError("text")
+        later = ((annealing_epochs, _STEPS_LATER),) if annealing_epochs else ()
+        pairs = ((0, _STEPS), *later)
     else:
         pairs = tuple((int(e), int(m)) for e, m in steps)
     epochs = [e for e, _ in pairs]

@@ -42,7 +42,9 @@ class TrainingRows:
     def fingerprint(self, parameters: Mapping[str, Any], seed: int) -> str:
         """Identify the run: rows in order, vocabulary, parameters and seed."""
         kept = {k: v for k, v in parameters.items() if k not in _NOT_OF_THE_FIT}
-        kept |= {"seed": seed, "refine_steps": refine_schedule(parameters["refine_steps"])}
+        kept["seed"] = seed
+        if kept["refine_steps"] != "auto":
+            kept["refine_steps"] = refine_schedule(kept["refine_steps"])
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
         digest.update(json.dumps(self.train.vocabulary.names).encode())
         for counts in (self.train, self.valid):

@@ -45,7 +45,7 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
     """Everything that `from_archive` needs to make the same estimator."""
     parameters = model.get_params(deep=False)
     parameters["random_state"] = model.seed_
-    if not isinstance(parameters["refine_steps"], int | np.integer):
+    if not isinstance(parameters["refine_steps"], int | np.integer | str):
         parameters["refine_steps"] = [list(map(int, p)) for p in parameters["refine_steps"]]
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
     tensors = {f"model.{k}": v.cpu().numpy() for k, v in model.network_.state_dict().items()}

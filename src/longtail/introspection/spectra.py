@@ -371,9 +371,8 @@ def _verdict(s: Spectrum, model: NonlinearFactorAnalysis) -> str:
 
 def _remedies(model: NonlinearFactorAnalysis) -> str:
     tries = []
-    steps = model.refine_steps
-    if not (steps if isinstance(steps, int) else max(m for _, m in steps)):
-        tries.append("train with local refinement (refine_steps=10)")
+    if max(m for _, m in refine_schedule(model.refine_steps)) == 0:
+        tries.append("train with local refinement (refine_steps='auto')")
     if model.kl_anneal < 0.5:
         tries.append("anneal the KL (kl_anneal=0.5)")
     tries.append("train longer or with a smaller learning rate")
