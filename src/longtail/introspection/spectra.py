@@ -22,6 +22,7 @@ import polars as pl
 from longtail.displays import SpectrumDisplay
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
+from longtail.estimator.parameters import refine_schedule
 from longtail.evaluation.results import KL_THRESHOLD, VARIANCE_THRESHOLD
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import Jacobian, jacobian
