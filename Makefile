@@ -33,8 +33,8 @@ fmt: $(VENV)/.installed-dev ## format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-bench ## run the benchmarks (see benchmarks/README.md)
-	@$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-bench ## measure speed, and print its ratios (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks speed
 
 dist: $(VENV)/.installed-dev ## build the wheel and the source archive into dist/
 	@rm -rf dist

@@ -21,6 +21,7 @@ from benchmarks.rows import ROOT, data_file
 
 HERE = Path(__file__).parent
 HELPERS = {"__init__", "__main__", "rows"}
+SUITE = "speed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,8 @@ def describe(path: Path) -> Benchmark:
 
 def run_all(benchmarks: Sequence[Benchmark]) -> int:
     """Run each benchmark whose data is there, in a process of its own; return the exit code."""
+    # The suite would run its parts a second time.
+    benchmarks = [benchmark for benchmark in benchmarks if benchmark.name != SUITE]
     if not benchmarks:
         print("There are no benchmarks yet.")
     failed = []

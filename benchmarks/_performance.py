@@ -132,17 +132,39 @@ RATIOS: tuple[tuple[str, str, str, str, str], ...] = (
 
 def measured() -> list[tuple[str, float, str, str]]:
     """Those of `RATIOS` that have a row: label, value, aim, benchmark."""
-    tables = {
-        name: {(r["case"], r["peer"], r["metric"]): float(r["value"]) for r in read_rows(name)}
-        for name in {benchmark for _, benchmark, *_ in RATIOS}
-    }
+    tables = {name: values_of(name) for name in {benchmark for _, benchmark, *_ in RATIOS}}
     found = []
     for label, benchmark, case, metric, aim in RATIOS:
         where, _, peer = case.partition("|")
         value = tables[benchmark].get((where, peer, metric))
         if value is not None:
             found.append((label, value, aim, benchmark))
-    return found
+    return found + by_threads()
+
+
+def values_of(name: str, threads: str = "") -> dict[tuple[str, str, str], float]:
+    """Values by case, peer and metric; those with the most threads if their number is not given."""
+    rows = sorted(read_rows(name), key=lambda r: int(r["threads"]))
+    return {
+        (r["case"], r["peer"], r["metric"]): float(r["value"])
+        for r in rows
+        if threads in ("", r["threads"])
+    }
+
+
+def by_threads() -> list[tuple[str, float, str, str]]:
+    """Seconds of a refinement step with one thread over those with two, where both are there."""
+    one, two = (values_of("refine_step", n) for n in ("1", "2"))
+    return [
+        (
+            f"step with one thread / with two, {case[0].partition('-')[0]}",
+            one[case] / two[case],
+            "",
+            "refine_step",
+        )
+        for case in two
+        if case[2] == "step.ours.median" and case in one
+    ]
 
 
 def _number(value: float) -> str:
