@@ -166,6 +166,7 @@ def test_an_interrupted_fit_resumes_to_the_same_model(folder, tmp_path, sent):
         (["fit", "train.parquet", "--out", "m", "--text-column", "body"], "body"),
         (["fit", "train.parquet", "--out", "m", "--n-components", "0", "--epochs", "0"], "epochs"),
         (["fit", "train.parquet", "--out", "m", "--refine-steps", "many"], "refine"),
+        (["fit", "train.parquet", "--out", "m", "--refine-features", "some"], "features"),
         (["fit", "train.parquet", "--out", "m", "--min-df", "few"], "min"),
         (["fit", "train.parquet", "--out", "m", "--min-df", "1000"], "min_df"),
         (["fit", "train.parquet"], "--out"),

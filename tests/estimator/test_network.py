@@ -53,3 +53,27 @@ def test_devices():
     assert resolve_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ParameterError, match="Use 'auto' or 'cpu'"):
         resolve_device("abacus")
+
+
+@pytest.mark.parametrize(
+    ("features", "n_features", "drawn"),
+    [
+        ("auto", 4999, None),
+        ("auto", 5000, 1000),
+        ("auto", 40_000, 2000),
+        ("all", 40_000, None),
+        (300, 4000, 300),
+        (4000, 4000, None),
+    ],
+)
+@pytest.mark.parametrize("which", ["refine", "theta"])
+def test_how_many_features_take_part(which, features, n_features, drawn):
+    unigram = np.full(n_features, 1 / n_features)
+    parameters = small(**{f"{which}_features": features}).get_params()
+    network = build_network(parameters, unigram, input_scale=1.0, seed=0)
+    sampler = getattr(network, f"{which}_sampler")
+    if drawn is None:
+        assert sampler is None
+    else:
+        assert sampler.inclusion.sum().item() == pytest.approx(drawn)
+        assert not any("sampler" in name for name in network.state_dict())

@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from longtail import CountMatrix
+from longtail import CountMatrix, load
 from longtail.errors import CheckpointError, DataError, DataWarning, NotFittedError, ParameterError
 from longtail.estimator.prepare import prepare
 from longtail.features import FeatureTransform
@@ -417,3 +417,26 @@ def test_a_device_that_is_not_here(monkeypatch):
     with pytest.raises(ParameterError, match="device 'abacus' is not available here"):
         small(device="abacus").fit(words())
     assert small(device="auto", epochs=1).fit(words())
+
+
+def test_fitting_on_samples_of_the_features(tmp_path):
+    settings = {"refine_features": 6, "theta_features": 6, "refine_steps": 4}
+    model = small(epochs=30, learning_rate=0.03, eval_refine_steps=20, **settings).fit(words())
+    again = small(epochs=30, learning_rate=0.03, eval_refine_steps=20, **settings).fit(words())
+    np.testing.assert_array_equal(model.transform(words()), again.transform(words()))
+    model.save(tmp_path / "model")
+    opened = load(tmp_path / "model")
+    np.testing.assert_array_equal(model.transform(words()), opened.transform(words()))
+    full = small(epochs=30, learning_rate=0.03, eval_refine_steps=20).fit(words())
+    # Nearly as good, though it looked at a part of the features at a time.
+    scores = [m.evaluate(words(), seed=0).elbo_refined.nats_per_row for m in (model, full)]
+    floor = full.evaluate(words(), seed=0).floor.nats_per_row
+    assert scores[0] > scores[1] - 0.25 * (scores[1] - floor)
+
+
+def test_auto_refines_while_the_kl_weight_rises():
+    def steps(**options):
+        return [r.refine_steps for r in small(epochs=6, **options).fit(words()).history_]
+
+    assert steps(kl_anneal=0.5, refine_steps="auto") == [6, 6, 6, 2, 2, 2]
+    assert steps(kl_anneal=0.0, refine_steps="auto") == [6] * 6

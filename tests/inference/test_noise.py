@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from longtail.inference import NoiseKey, Stream, normal_noise
+from longtail.inference import NoiseKey, Stream, normal_noise, sign_noise
 
 KEYS = {
     "hashes": torch.from_numpy(np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 20_000)),
@@ -85,3 +85,45 @@ def test_the_numbers_themselves():
         ]
     )
     torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
+
+
+# --- signs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 64, 65, 100, 130])
+def test_signs_average_to_the_identity_over_a_cycle(k):
+    key = NoiseKey(KEYS["hashes"][:4], 3)
+    order = 1 << max(0, k - 1).bit_length()
+    eps = torch.stack([sign_noise(key, k, Stream.REFINE, t) for t in range(order)])
+    assert eps.dtype == torch.float32
+    assert (eps.abs() == 1).all()
+    outer = torch.einsum("tbi,tbj->bij", eps, eps) / order
+    assert torch.equal(outer, torch.eye(k).expand(4, k, k))
+    # Then a new cycle, of other signs.
+    again = sign_noise(key, k, Stream.REFINE, order)
+    assert k < 64 or not torch.equal(again, eps[0])
+
+
+@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
+def test_signs_of_rows_are_independent(keys):
+    columns = [
+        *sign_noise(NoiseKey(keys, 0), 100, Stream.REFINE, 0).T[[0, 1, 2, 63, 64, 99]],
+        sign_noise(NoiseKey(keys, 1), 1, Stream.REFINE, 0)[:, 0],
+        sign_noise(NoiseKey(keys, 0), 1, Stream.BOUND, 0)[:, 0],
+        sign_noise(NoiseKey(keys, 0), 1, Stream.REFINE, 1)[:, 0],
+        sign_noise(NoiseKey(keys.roll(1), 0), 1, Stream.REFINE, 0)[:, 0],
+    ]
+    x = torch.stack(columns).double()
+    assert (x.mean(1).abs() < 5 / len(keys) ** 0.5).all()
+    correlation = x.corrcoef() - torch.eye(len(x))
+    assert correlation.abs().max() < 5 / len(keys) ** 0.5
+
+
+def test_signs_belong_to_the_row():
+    keys = KEYS["hashes"][:300]
+    whole = sign_noise(NoiseKey(keys, 0), 70, Stream.REFINE, 5)
+    order = torch.randperm(300)
+    shuffled = sign_noise(NoiseKey(keys[order], 0), 70, Stream.REFINE, 5)
+    assert torch.equal(shuffled, whole[order])
+    few = sign_noise(NoiseKey(keys[7:9], 0), 70, Stream.REFINE, 5)
+    assert torch.equal(few, whole[7:9])

@@ -140,10 +140,7 @@ def test_it_does_not_depend_on_the_company():
 
 def test_the_seed_matters_little_on_average():
     model, rows, start = setup()
-    stars = [
-        refined(model, rows, start, s, RefineSettings(50))
-        for s in (0, 1)
-    ]
+    stars = [refined(model, rows, start, s, RefineSettings(50)) for s in (0, 1)]
     assert not torch.equal(stars[0].mean, stars[1].mean)
     before, first, second = (expected_elbo(model, rows, q).mean() for q in (start, *stars))
     assert abs(first - second) < 0.05 * (first - before)

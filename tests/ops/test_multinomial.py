@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from longtail.ops import data_term, multinomial_log_prob, reference
+from longtail.ops import data_term, fused, multinomial_log_prob, reference
 from tests.builders import sparse
 
 # B, V, H
@@ -89,6 +93,54 @@ def test_only_the_gradients_asked_for(wanted):
             torch.testing.assert_close(part.grad, expected[i])
         else:
             assert part.grad is None
+
+
+@pytest.mark.parametrize("keep", [0, 10**6])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_many_blocks(monkeypatch, dtype, keep):
+    """Largest logits that rise, fall and rise again from block to block."""
+    monkeypatch.setattr(fused, "_BLOCK_CPU", 13 * 16)
+    monkeypatch.setattr(fused, "_KEEP", keep)
+    x, parts = example((13, 90, 5), dtype, empty=True)
+    with torch.no_grad():
+        parts[2] += 30 * torch.sin(torch.arange(90.0) / 12)
+    assert len(list(fused._blocks(13, parts[1]))) > 4
+    weights = torch.randn(13, dtype=dtype)
+    found = values_and_gradients(multinomial_log_prob, parts, x, weights)
+    readable = values_and_gradients(reference.multinomial_log_prob, parts, x, weights)
+    for a, b in zip(found, readable, strict=True):
+        torch.testing.assert_close(a, b, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+    if dtype == torch.float64:
+        small = [p.detach().requires_grad_() for p in parts]
+        assert torch.autograd.gradcheck(lambda *p: multinomial_log_prob(*p, x), small)
+
+
+@given(n=st.integers(0, 5000), v=st.integers(1, 3_000_000))
+@settings(deadline=None)
+def test_blocks_cover_the_features_once(n, v):
+    blocks = list(fused._blocks(n, torch.empty(v, 0)))
+    assert blocks[0][0] == 0
+    assert blocks[-1][1] == v
+    assert all(a[1] == b[0] for a, b in pairwise(blocks))
+    assert all(start < stop for start, stop in blocks)
+
+
+@pytest.mark.parametrize("keep", [0, 10**6])
+def test_draws_of_z_are_those_of_separate_calls(monkeypatch, keep):
+    monkeypatch.setattr(fused, "_KEEP", keep)
+    x, (h, weight, bias) = example((4, 6, 3), torch.float64, empty=True)
+    stacked = torch.stack([h, -h, 0.5 * h]).detach().requires_grad_()
+    upstream = torch.randn(3, 4, dtype=torch.float64)
+    together = values_and_gradients(multinomial_log_prob, [stacked, weight, bias], x, upstream)
+    singles = [one.detach().requires_grad_() for one in stacked]
+    apart = [
+        values_and_gradients(multinomial_log_prob, [one, weight, bias], x, u)
+        for one, u in zip(singles, upstream, strict=True)
+    ]
+    for i in (0, 1):
+        torch.testing.assert_close(together[i], torch.stack([a[i] for a in apart]))
+    for i in (2, 3):
+        torch.testing.assert_close(together[i], sum(a[i] for a in apart))
 
 
 def test_no_gradient_asked_for():

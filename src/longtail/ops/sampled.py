@@ -36,7 +36,7 @@ class FeatureSample:
     features
         int64 (n,), ascending.
     weights
-        1/π of each: (n,).
+        1/π of each: float64 (n,).
     expansion
         The same over all features, 0 where not drawn: (V,).
     """
@@ -78,8 +78,8 @@ class FeatureSampler(nn.Module):
         ticks = (self.cumulated - offset).floor()
         before = torch.cat([ticks.new_tensor([-1.0]), ticks[:-1]])
         features = (ticks > before).nonzero().flatten()
-        weights = (1 / self.inclusion[features]).float()
-        expansion = torch.zeros(len(ticks), device=ticks.device)
+        weights = 1 / self.inclusion[features]
+        expansion = torch.zeros_like(ticks)
         expansion[features] = weights
         return FeatureSample(features, weights, expansion)
 
@@ -124,19 +124,22 @@ def sampled_multinomial_log_prob(
         data = DataTerm(x.matmul(weight), x.matmul(bias[:, None]).squeeze(1), x.totals())
     flat = h.reshape(-1, h.shape[-1])
     drawn: Tensor = _LogNormaliser.apply(  # type: ignore[no-untyped-call]
-        flat, weight[sample.features], bias[sample.features] + sample.weights.log()
+        flat, weight[sample.features], bias[sample.features] + sample.weights.log().to(bias.dtype)
     )
     log_z = drawn.view(h.shape[:-1])
     own = x.restricted(sample.expansion != 1)  # those always drawn need no correction
-    excess = 1 - sample.expansion[own.indices]
+    excess = (1 - sample.expansion[own.indices]).to(bias.dtype)
     rows = own.row_of_entry()
     own_bias = bias[own.indices]
     # One draw of z at a time: each is one sparse product.
     dots = torch.stack([own.dots(one, weight) for one in h.reshape(-1, *h.shape[-2:])])
     logits = dots.view(*h.shape[:-2], -1) + own_bias
-    terms = excess * (logits - log_z[..., rows]).exp()
-    added = torch.zeros_like(log_z).index_add(-1, rows, terms)
-    log_z = log_z + torch.log1p(added)
+    # Against the largest of both parts: a row's own features may outweigh all that was drawn.
+    top = log_z.detach().scatter_reduce(
+        -1, rows.expand(logits.shape), logits.detach(), "amax", include_self=True
+    )
+    terms = excess * (logits - top[..., rows]).exp()
+    log_z = top + (log_z - top).exp().index_add(-1, rows, terms).log()
     return (h * data.xw).sum(-1) + data.xb - data.totals * log_z
 
 
