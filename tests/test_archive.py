@@ -115,7 +115,7 @@ def test_the_card_may_be_edited_or_lost(folder):
         ('{"format_version": 0}', "no format version"),
         ('{"format_version": 1}', "does not list config.json"),
         ('{"format_version": 1, "files": {"config.json": 3}}', "does not list config.json"),
-        ('{"format_version": 2}', r"model format 2; .* up to format 1\. Upgrade longtail"),
+        ('{"format_version": 3}', r"model format 3; .* up to format 2\. Upgrade longtail"),
     ],
 )
 def test_a_manifest_of_another_kind(folder, text, message):
