@@ -59,7 +59,7 @@ def test_without_the_rows_it_is_the_global_vector():
 
 def test_with_the_rows_only_it_is_the_embedding_in_that_context():
     rows = named_words(6)
-    found = contextual_vectors(learned(), NAMES[:6], rows, local=1, place=0, samples=300)
+    found = contextual_vectors(learned(), NAMES[:6], rows, local=1, place=0, samples=3000)
     for i in range(6):
         there = embeddings(
             learned(), rows[i : i + 1], of="log_probabilities", power=1, samples=2000
