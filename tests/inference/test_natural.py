@@ -100,6 +100,17 @@ def test_it_makes_as_many_evaluations_as_it_is_given(steps):
     assert sum(counting.calls) == steps
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_odd_evaluation_moves_the_mean(steps):
+    objective, start, key = setup()
+    odd, even = (refine(objective, start, key, RefineSettings(m)) for m in (steps, steps - 1))
+    assert torch.equal(odd.log_var, even.log_var)
+    _, gradient = objective.log_likelihood(even.mean, 0)
+    ascent = gradient - even.mean
+    # Momentum may carry single coordinates elsewhere.
+    assert (((odd.mean - even.mean) * ascent).sum(1) > 0).double().mean() > 0.8
+
+
 @pytest.mark.parametrize("steps", [2, 7, 20])
 def test_a_first_pair_made_before_changes_nothing_but_the_cost(steps):
     objective, start, key = setup(0.4)

@@ -90,7 +90,6 @@ def refine_natural(
     start: GaussianPosterior,
     key: NoiseKey,
     steps: int,
-    tolerance: float = 0.0,
     *,
     first: Pair | None = None,
 ) -> GaussianPosterior:
@@ -112,7 +111,7 @@ def refine_natural(
     if steps % 2:
         _, gradient = objective.log_likelihood(mean, steps // 2)
         _move(mean, momentum, beta * mean - gradient, curvature, steps // 2)
-    return psi
+    return GaussianPosterior(mean, psi.log_var)
 
 
 def _move(mean: Tensor, momentum: Tensor, gradient: Tensor, curvature: Tensor, t: int) -> None:

@@ -41,15 +41,11 @@ class RefineSettings:
         Gaussian noise at every step, constant step size.
     learning_rate
         Adam's step size; "natural" has none.
-    tolerance
-        Nats: a row leaves the batch when a whole step of "natural" promises less than this.
-        0 never stops early.
     """
 
     steps: int
     method: RefineMethod = "natural"
     learning_rate: float = 8e-3
-    tolerance: float = 0.0
 
     @classmethod
     def published(cls, steps: int = 100, learning_rate: float = 8e-3) -> RefineSettings:
@@ -91,7 +87,7 @@ def refine(
     if settings.method == "adam":
         psi = _refine_adam(objective, start, key, settings)
     else:
-        psi = refine_natural(objective, start, key, settings.steps, settings.tolerance, first=first)
+        psi = refine_natural(objective, start, key, settings.steps, first=first)
     return psi.prior_where(objective.data.totals == 0)
 
 
