@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from longtail import ops
 from longtail.data import CountMatrix
 from longtail.evaluation import row_bounds
 from longtail.evaluation.evaluate import make_batches
 from longtail.inference import RefineSettings
+from longtail.ops import fused, reference
 from tests.builders import as_rows, prepared, small_network, topic_counts
 from tests.evaluation.fitted import fitted, fresh_rows
 
@@ -150,3 +152,22 @@ def test_progress_is_told():
     batches = make_batches(CountMatrix.from_any(fresh_rows()), transform, 25).ordered()
     row_bounds(network, batches, refine=RefineSettings(0), samples=1, seed=0, progress=seen.append)
     assert seen == [25, 50, 60]
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_the_ladder_is_that_of_the_readable_kernel(monkeypatch, blocks):
+    """A saved model's figures, its refinement included, by both paths: to 1e-5."""
+    rows = fresh_rows()
+    if blocks > 1:
+        monkeypatch.setattr(fused, "_BLOCK_CPU", 1)  # the narrowest blocks there are
+    fast = bounds(rows)
+
+    def readable(h, weight, bias, x, data=None):
+        return reference.multinomial_log_prob(h, weight, bias, x)
+
+    monkeypatch.setattr(ops, "multinomial_log_prob", readable)
+    slow = bounds(rows)
+    for rung in ("elbo_amortized", "elbo_refined", "iw"):
+        found, expected = getattr(fast, rung), getattr(slow, rung)
+        assert abs(found.mean() / expected.mean() - 1) < 1e-5
+        np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -19,7 +19,7 @@ def multinomial_log_prob(h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows)
     Parameters
     ----------
     h
-        Last hidden layer: (B, H).
+        Last hidden layer: (B, H), or (S, B, H) for S draws of z for each row.
     weight, bias
         Output layer: (V, H) and (V,).
     x
@@ -28,7 +28,7 @@ def multinomial_log_prob(h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows)
     Returns
     -------
     Tensor
-        Nats, (B,).
+        Nats, (B,) or (S, B).
     """
-    log_p = torch.log_softmax(h @ weight.T + bias, dim=1)
-    return (x.to_dense().to(h.dtype) * log_p).sum(1)
+    log_p = torch.log_softmax(h @ weight.T + bias, dim=-1)
+    return (x.to_dense().to(h.dtype) * log_p).sum(-1)
