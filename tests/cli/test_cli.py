@@ -121,6 +121,16 @@ def test_info_describes_the_model(folder):
     assert config["vocabulary_size"] == 12
 
 
+def test_how_it_refines_reaches_the_model(folder, tmp_path):
+    options = ["--refine-method", "adam", "--refine-features", "5", "--theta-features", "auto"]
+    done = run("fit", folder / "train.parquet", "--out", tmp_path / "m", *SMALL, *options)
+    assert done.returncode == 0, done.stderr
+    model = longtail.load(tmp_path / "m")
+    assert (model.refine_method, model.refine_features, model.theta_features) == ("adam", 5, "auto")
+    assert model.network_.refine_sampler.inclusion.sum().item() == pytest.approx(5)
+    assert model.network_.theta_sampler is None
+
+
 def test_the_same_seed_gives_the_same_model(folder, tmp_path):
     done = run("fit", folder / "train.parquet", "--out", tmp_path / "again", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -167,6 +177,8 @@ def test_an_interrupted_fit_resumes_to_the_same_model(folder, tmp_path, sent):
         (["fit", "train.parquet", "--out", "m", "--n-components", "0", "--epochs", "0"], "epochs"),
         (["fit", "train.parquet", "--out", "m", "--refine-steps", "many"], "refine"),
         (["fit", "train.parquet", "--out", "m", "--refine-features", "some"], "features"),
+        (["fit", "train.parquet", "--out", "m", "--theta-features", "0"], "theta_features"),
+        (["fit", "train.parquet", "--out", "m", "--refine-method", "bfgs"], "refine_method"),
         (["fit", "train.parquet", "--out", "m", "--min-df", "few"], "min"),
         (["fit", "train.parquet", "--out", "m", "--min-df", "1000"], "min_df"),
         (["fit", "train.parquet"], "--out"),

@@ -29,6 +29,7 @@ def saved(tmp_path):
         {"decoder_layers": 0, "encoder_layers": 3},
         {"refine_steps": [(0, 0), (2, 1)], "patience": None, "validation_fraction": 0},
         {"refine_steps": np.int64(2), "n_components": np.int64(2), "skip": np.bool_(True)},
+        {"refine_features": np.int64(5), "theta_features": 5, "refine_steps": "auto"},
     ],
 )
 def test_round_trip(tmp_path, changes):

@@ -90,7 +90,7 @@ def test_the_numbers_themselves():
 # --- signs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 64, 65, 100, 130])
+@pytest.mark.parametrize("k", [1, 2, 3, 64, 65, 100, 128, 130])
 def test_signs_average_to_the_identity_over_a_cycle(k):
     key = NoiseKey(KEYS["hashes"][:4], 3)
     order = 1 << max(0, k - 1).bit_length()
@@ -127,3 +127,26 @@ def test_signs_belong_to_the_row():
     assert torch.equal(shuffled, whole[order])
     few = sign_noise(NoiseKey(keys[7:9], 0), 70, Stream.REFINE, 5)
     assert torch.equal(few, whole[7:9])
+
+
+@pytest.mark.parametrize("k", [1, 3, 65])
+def test_a_new_cycle_has_signs_of_its_own(k):
+    key, order = NoiseKey(KEYS["hashes"][:500], 0), 1 << (k - 1).bit_length()
+    first, second = (
+        torch.stack([sign_noise(key, k, Stream.REFINE, c * order + t) for t in range(order)])
+        for c in (0, 1)
+    )
+    assert (first[0] * second[0]).mean().abs() < 5 / (500 * k) ** 0.5
+    outer = torch.einsum("tbi,tbj->bij", second, second) / order
+    assert torch.equal(outer, torch.eye(k).expand(500, k, k))
+
+
+def test_the_signs_themselves():
+    """Every refined result would change with them."""
+    key = NoiseKey(torch.tensor([0, -1, 2**62]), 7)
+    found = sign_noise(key, 70, Stream.BOUND, 139)[:, [0, 1, 2, 63, 64, 69]]
+    assert found.int().tolist() == [
+        [-1, 1, 1, 1, 1, -1],
+        [1, -1, 1, -1, -1, -1],
+        [1, 1, 1, 1, -1, 1],
+    ]

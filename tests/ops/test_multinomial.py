@@ -115,6 +115,55 @@ def test_many_blocks(monkeypatch, dtype, keep):
         assert torch.autograd.gradcheck(lambda *p: multinomial_log_prob(*p, x), small)
 
 
+@pytest.mark.parametrize("keep", [0, 10**6])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("size", [1e4, -1e4], ids=["rising", "falling"])
+def test_huge_logits_in_many_blocks(monkeypatch, size, dtype, keep):
+    monkeypatch.setattr(fused, "_BLOCK_CPU", 1)
+    monkeypatch.setattr(fused, "_KEEP", keep)
+    x, (h, weight, bias) = example((5, 75, 3), dtype, empty=True)
+    slope = torch.linspace(0, size, 75, dtype=dtype)
+    # Rounding is relative to logits of 1e4 and totals of about 75.
+    atol = 75e4 * torch.finfo(dtype).eps * 20
+    for parts in ([h, weight, slope], [h * size, weight, bias]):
+        fresh = [p.detach().clone().requires_grad_() for p in parts]
+        ones = torch.ones(5, dtype=dtype)
+        found = values_and_gradients(multinomial_log_prob, fresh, x, ones)
+        readable = values_and_gradients(reference.multinomial_log_prob, fresh, x, ones)
+        assert found[0][0] == 0
+        for a, b in zip(found, readable, strict=True):
+            assert a.isfinite().all()
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=atol)
+
+
+@pytest.mark.parametrize("keep", [0, 10**6])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (0, 2)])
+def test_only_the_gradients_asked_for_in_many_blocks(monkeypatch, wanted, keep):
+    monkeypatch.setattr(fused, "_BLOCK_CPU", 1)
+    monkeypatch.setattr(fused, "_KEEP", keep)
+    x, parts = example((4, 40, 3), torch.float64)
+    expected = torch.autograd.grad(reference.multinomial_log_prob(*parts, x).sum(), parts)
+    asked = [p.detach().requires_grad_(i in wanted) for i, p in enumerate(parts)]
+    multinomial_log_prob(*asked, x).sum().backward()
+    for i, part in enumerate(asked):
+        if i in wanted:
+            torch.testing.assert_close(part.grad, expected[i])
+        else:
+            assert part.grad is None
+
+
+@given(n=st.integers(0, 3000), v=st.integers(1, 5000), size=st.integers(1, 2**20))
+@settings(deadline=None)
+def test_blocks_are_equal_and_small_enough(n, v, size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "_BLOCK_CPU", size)
+        widths = [stop - start for start, stop in fused._blocks(n, torch.empty(v, 0))]
+    most = max(16, size // max(1, n))
+    assert max(widths) <= -(-most // 16) * 16
+    assert set(widths[:-1]) <= {widths[0]}
+    assert widths[-1] <= widths[0]
+
+
 @given(n=st.integers(0, 5000), v=st.integers(1, 3_000_000))
 @settings(deadline=None)
 def test_blocks_cover_the_features_once(n, v):
@@ -125,10 +174,12 @@ def test_blocks_cover_the_features_once(n, v):
     assert all(start < stop for start, stop in blocks)
 
 
+@pytest.mark.parametrize("v", [6, 40])
 @pytest.mark.parametrize("keep", [0, 10**6])
-def test_draws_of_z_are_those_of_separate_calls(monkeypatch, keep):
+def test_draws_of_z_are_those_of_separate_calls(monkeypatch, keep, v):
+    monkeypatch.setattr(fused, "_BLOCK_CPU", 1)
     monkeypatch.setattr(fused, "_KEEP", keep)
-    x, (h, weight, bias) = example((4, 6, 3), torch.float64, empty=True)
+    x, (h, weight, bias) = example((4, v, 3), torch.float64, empty=True)
     stacked = torch.stack([h, -h, 0.5 * h]).detach().requires_grad_()
     upstream = torch.randn(3, 4, dtype=torch.float64)
     together = values_and_gradients(multinomial_log_prob, [stacked, weight, bias], x, upstream)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.ops import (
+    FeatureSample,
     FeatureSampler,
     data_term,
     multinomial_log_prob,
@@ -36,7 +37,11 @@ def frequencies(v=V, seed=0):
 
 
 @given(
-    weights=st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60),
+    weights=st.lists(
+        st.sampled_from([1e-30, 1e-9, 1.0, 2.0, 1e3]) | st.floats(1e-6, 1e3),
+        min_size=1,
+        max_size=60,
+    ),
     size=st.integers(1, 70),
     number=st.integers(0, 10_000),
 )
@@ -49,6 +54,7 @@ def test_inclusion_and_draws(weights, size, number):
     assert pi.sum().item() == pytest.approx(n, abs=1e-6)
     assert (pi > 0).all()
     assert (pi <= 1).all()
+    assert (pi[p.argsort()].diff() >= -1e-12).all()
     # Proportional to size, evenly mixed, wherever it is below 1.
     mixed = 0.9 * p / p.sum() + 0.1 / len(p)
     ratio = (pi / mixed)[pi < 1 - 1e-9]
@@ -76,6 +82,22 @@ def test_a_draw_is_a_function_of_its_number():
     first, second = (FeatureSampler(frequencies(), 12) for _ in range(2))
     assert torch.equal(first.draw(7).features, second.draw(7).features)
     assert not torch.equal(first.draw(7).features, first.draw(8).features)
+
+
+def test_a_feature_of_frequency_0_is_drawn_sometimes():
+    sampler = FeatureSampler(torch.tensor([1.0, 0.0, 3.0, 0.0]), 2)
+    assert (sampler.inclusion > 0).all()
+    assert sum((sampler.draw(i).expansion > 0)[1].item() for i in range(300)) > 0
+
+
+def test_no_weight_is_huge():
+    p = torch.tensor([1e9] * 10 + [1e-9] * 90)
+    assert (1 / FeatureSampler(p, 20, uniform=0.1).inclusion).max() <= 100 / (0.1 * 20)
+
+
+def test_the_scale_of_the_frequencies_does_not_matter():
+    counts, shares = FeatureSampler(frequencies() * 1e6, 9), FeatureSampler(frequencies(), 9)
+    torch.testing.assert_close(counts.inclusion, shares.inclusion)
 
 
 def test_a_sample_of_everything():
@@ -109,6 +131,30 @@ def test_the_normaliser_is_unbiased():
     )
     assert (draws.std(0) > 0.01 * exact).all()
     torch.testing.assert_close(draws.mean(0), exact, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("features", [[0, 1, 4, 9], [0, 39], [], list(range(5, 40, 3))])
+def test_the_estimate_is_the_formula(features):
+    x, parts = example(scale=0.5)
+    h, weight, bias = parts
+    inclusion = FeatureSampler(frequencies(), 12).inclusion
+    chosen = torch.tensor([0, *features]).unique()
+    weights = 1 / inclusion[chosen]
+    expansion = torch.zeros(V, dtype=torch.float64).index_copy(0, chosen, weights)
+    a, own = (h @ weight.T + bias).exp(), x.to_dense() > 0
+    expected = (a * expansion).sum(1) + (a * own * (1 - expansion)).sum(1)
+    sample = FeatureSample(chosen, weights, expansion)
+    found = normaliser(parts, x, sampled_multinomial_log_prob(*parts, x, None, sample))
+    torch.testing.assert_close(found, expected[x.totals() > 0])
+
+
+def test_its_logarithm_is_biased_downwards():
+    x, parts = example(scale=0.5)
+    sampler = FeatureSampler(frequencies(), 5)
+    draws = [sampled_multinomial_log_prob(*parts, x, None, sampler.draw(i)) for i in range(1000)]
+    estimates = torch.stack([normaliser(parts, x, log_p).log() for log_p in draws])
+    exact = normaliser(parts, x, multinomial_log_prob(*parts, x)).log()
+    assert (estimates.mean(0) < exact).all()
 
 
 def test_a_rows_own_features_are_exact():
@@ -165,6 +211,36 @@ def test_gradcheck(draws):
     )
 
 
+def test_a_held_data_term_changes_nothing_for_z():
+    x, (h, weight, bias) = example()
+    sample = FeatureSampler(frequencies(), 12).draw(4)
+    h.requires_grad_()
+    held, fresh = (
+        sampled_multinomial_log_prob(h, weight, bias, x, data, sample)
+        for data in (data_term(x, weight, bias), None)
+    )
+    assert torch.equal(held, fresh)
+    gradients = [torch.autograd.grad(out.sum(), h)[0] for out in (held, fresh)]
+    assert torch.equal(*gradients)
+
+
+def test_gradients_of_draws_of_z_are_those_of_separate_calls():
+    x, parts = example(draws=3)
+    h, weight, bias = (p.requires_grad_() for p in parts)
+    sample = FeatureSampler(frequencies(), 12).draw(4)
+    together = sampled_multinomial_log_prob(h, weight, bias, x, None, sample)
+    apart = torch.stack(
+        [sampled_multinomial_log_prob(one, weight, bias, x, None, sample) for one in h]
+    )
+    upstream = torch.randn_like(apart)
+    for a, b in zip(
+        torch.autograd.grad(together, parts, upstream),
+        torch.autograd.grad(apart, parts, upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
 def test_draws_of_z_are_those_of_separate_calls():
     x, parts = example(draws=3)
     data = data_term(x, *parts[1:])
@@ -175,22 +251,25 @@ def test_draws_of_z_are_those_of_separate_calls():
         torch.testing.assert_close(alone, expected)
 
 
-@pytest.mark.parametrize("size", [1e4, -1e4])
-def test_huge_logits_do_not_overflow(size):
-    x, parts = example(torch.float32, scale=size)
-    sample = FeatureSampler(frequencies(), 12).draw(1)
-    h = parts[0].requires_grad_()
-    out = sampled_multinomial_log_prob(h, *parts[1:], x, data_term(x, *parts[1:]), sample)
-    (gradient,) = torch.autograd.grad(out.sum(), h)
-    assert out.isfinite().all()
-    assert gradient.isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [30, 1e4, -1e4])
+def test_huge_logits_do_not_overflow(size, dtype):
+    x, parts = example(dtype, scale=size)
+    sampler = FeatureSampler(frequencies(), 6)
+    asked = [p.requires_grad_() for p in parts]
+    for number in range(20):
+        out = sampled_multinomial_log_prob(*asked, x, None, sampler.draw(number))
+        assert out.isfinite().all()
+        assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), asked))
 
 
-def test_an_empty_row_has_log_prob_0():
+def test_an_empty_row_has_log_prob_0_and_no_gradient():
     x, parts = example()
+    asked = [p.requires_grad_() for p in parts]
     sample = FeatureSampler(frequencies(), 12).draw(1)
-    out = sampled_multinomial_log_prob(*parts, x, data_term(x, *parts[1:]), sample)
+    out = sampled_multinomial_log_prob(*asked, x, None, sample)
     assert out[1] == 0
+    assert all((g == 0).all() for g in torch.autograd.grad(out[1], asked))
 
 
 def test_without_any_count():
