@@ -14,7 +14,7 @@ from longtail.evaluation.evaluate import make_batches
 from longtail.inference import RefineSettings
 from longtail.training import Callback, fit
 from longtail.training.checkpoint import CheckpointStore
-from longtail.training.fit import _VALID_SAMPLES
+from longtail.training.fit import _VALID_SAMPLES, flush_subnormal
 from tests.builders import prepared, small_network, topic_counts
 from tests.training import runs
 from tests.training.runs import BASE, run, same_weights, timeless
@@ -235,3 +235,19 @@ def test_a_validation_bound_that_is_not_finite(monkeypatch):
     monkeypatch.setattr(_Run, "_validate", lambda self: {"nats": -math.inf})
     with pytest.raises(NonFiniteError, match="After epoch 1 the validation bound is -inf"):
         run()
+
+
+def test_moments_that_have_vanished_are_set_to_zero():
+    parameter = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.grad = torch.ones(3, 2)
+    optimizer.step()
+    state = optimizer.state[parameter]
+    state["exp_avg"][0] = torch.tensor([1e-39, -1e-31])
+    state["exp_avg_sq"][1, 0] = 1e-40
+    kept = {name: state[name].clone() for name in ("exp_avg", "exp_avg_sq")}
+    flush_subnormal(optimizer)
+    assert (state["exp_avg"][0] == 0).all()
+    assert state["exp_avg_sq"][1, 0] == 0
+    assert torch.equal(state["exp_avg"][1:], kept["exp_avg"][1:])
+    assert torch.equal(state["exp_avg_sq"][2], kept["exp_avg_sq"][2])

@@ -138,8 +138,11 @@ def sampled_multinomial_log_prob(
     top = log_z.detach().scatter_reduce(
         -1, rows.expand(logits.shape), logits.detach(), "amax", include_self=True
     )
-    terms = excess * (logits - top[..., rows]).exp()
-    log_z = top + (log_z - top).exp().index_add(-1, rows, terms).log()
+    terms = (logits - top[..., rows]).exp()
+    total = (log_z - top).exp().index_add(-1, rows, excess * terms)
+    # Rounding may leave less than the row's own part where a large weight cancels.
+    total = torch.maximum(total, torch.zeros_like(total).index_add(-1, rows, terms))
+    log_z = top + total.log()
     return (h * data.xw).sum(-1) + data.xb - data.totals * log_z
 
 
