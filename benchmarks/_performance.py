@@ -99,7 +99,7 @@ RATIOS: tuple[tuple[str, str, str, str, str], ...] = (
         "≤ 0.005",
     ),
     (
-        "peak memory of training beyond parameters, gradients, moments, V = 1,000,000, GB (below 0: pages never touched)",
+        "peak memory of training beyond parameters, gradients, moments, V = 1,000,000, GB",
         "large_vocabulary",
         "planted-V1000000",
         "train_peak_gb.beyond",
