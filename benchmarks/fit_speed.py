@@ -23,7 +23,6 @@ import argparse
 import csv
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from threadpoolctl import threadpool_limits
 import longtail as lt
 from benchmarks._corpora import news
 from benchmarks._port import PublishedRecipe, RecipeSettings
-from benchmarks.rows import RESULTS, Row, machine, metric_rows, threads, write_rows
+from benchmarks.rows import RESULTS, Row, machine, metric_rows, replace_csv, threads, write_rows
 from longtail.evaluation import row_bounds
 from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureTransform
@@ -118,21 +117,12 @@ def read_curves(path: Path = CURVES) -> dict[Key, Curve]:
 def write_curve(key: Key, curve: Curve, path: Path = CURVES) -> None:
     """Keep a curve in place of the last of its key; a crash leaves the old file."""
     curves = read_curves(path) | {key: curve}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".csv")
-    try:
-        with open(handle, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            for kept, points in curves.items():
-                for p in points:
-                    numbers = (f"{v:.10g}" for v in (p.seconds, p.nats_per_row, p.per_doc))
-                    writer.writerow([*kept, p.epoch, *numbers])
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    table = []
+    for kept, points in curves.items():
+        for p in points:
+            numbers = (f"{v:.10g}" for v in (p.seconds, p.nats_per_row, p.per_doc))
+            table.append(dict(zip(_COLUMNS, (*kept, p.epoch, *numbers), strict=True)))
+    replace_csv(path, _COLUMNS, table)
 
 
 # --- fits --------------------------------------------------------------------------------------

@@ -21,12 +21,10 @@ take part with the curve found there: run all on one machine, with the same numb
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import dataclasses
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +39,7 @@ from threadpoolctl import threadpool_limits
 import longtail as lt
 from benchmarks._corpora import news
 from benchmarks._peers import repeated_tokens
-from benchmarks.rows import RESULTS, Row, metric_rows, threads, write_rows
+from benchmarks.rows import RESULTS, Row, metric_rows, replace_csv, threads, write_rows
 from longtail.data import Batches
 from longtail.data.hashing import row_keys
 from longtail.evaluation import Completion, completion_rows, split_tokens
@@ -431,19 +429,7 @@ def write_curves(curves: Sequence[Curve], seed: int, path: Path = CURVES) -> Non
     ]
     replaced = {_curve_key(cells) for cells in new}
     kept = [cells for cells in read_curves(path) if _curve_key(cells) not in replaced]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".csv")
-    try:
-        with open(handle, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*kept, *new])
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    replace_csv(path, _COLUMNS, [*kept, *new])
 
 
 def _curve_key(cells: Mapping[str, str]) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ __all__ = [
     "metric_rows",
     "quantiles",
     "read_rows",
+    "replace_csv",
     "threads",
     "versions",
     "write_rows",
@@ -268,20 +269,35 @@ def write_rows(name: str, rows: Iterable[Row], folder: Path = RESULTS) -> Path:
         new[_key(cells)] = cells
     table |= new
 
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}-", suffix=".csv")
+    replace_csv(path, COLUMNS, table.values())
+    return path
+
+
+def replace_csv(path: Path, columns: Sequence[str], table: Iterable[Mapping[str, object]]) -> None:
+    """Write a table in the place of a file, as a whole: whatever happens, one of the two is there.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if missing.
+    columns
+        Names, in order.
+    table
+        A mapping from each column to its cell, row by row.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".csv")
     try:
         with open(handle, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(table.values())
+            writer.writerows(table)
         os.chmod(temporary, 0o644)  # mkstemp's files are private
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    return path
 
 
 def _key(cells: Mapping[str, str]) -> tuple[str, ...]:

@@ -278,3 +278,23 @@ def test_without_any_count():
     sample = FeatureSampler(frequencies(), 12).draw(1)
     out = sampled_multinomial_log_prob(*parts, x, data_term(x, *parts[1:]), sample)
     assert (out == 0).all()
+
+
+@pytest.mark.parametrize("weight", [1e2, 1e5, 1e7])
+def test_a_heavy_own_feature_that_dominates_stays_finite(weight):
+    """Its weighted and its exact part nearly cancel; rounding must not make the rest negative."""
+    counts = np.zeros((4, V))
+    counts[:, 3] = 2
+    x = sparse(counts, torch.float32)
+    h, w, bias = (p.detach() for p in example(torch.float32, scale=3.0)[1])
+    h = h[:4]
+    expansion = torch.zeros(V, dtype=torch.float64)
+    expansion[3] = weight
+    sample = FeatureSample(torch.tensor([3]), expansion[3:4], expansion)
+    h.requires_grad_()
+    out = sampled_multinomial_log_prob(h, w, bias, x, data_term(x, w, bias), sample)
+    (gradient,) = torch.autograd.grad(out.sum(), h)
+    assert out.isfinite().all()
+    assert gradient.isfinite().all()
+    # Only feature 3 is known of: its probability is 1, and never more.
+    assert (out < 1e-3).all()

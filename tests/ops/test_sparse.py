@@ -81,3 +81,52 @@ def test_data_term():
     torch.testing.assert_close(term.totals, dense.sum(1))
     assert not term.xw.requires_grad
     assert not term.xb.requires_grad
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_dots_at_the_entries(density, dtype):
+    dense, x = example((5, 7), dtype, density)
+    left = torch.randn(5, 3, dtype=dtype, requires_grad=True)
+    right = torch.randn(7, 3, dtype=dtype, requires_grad=True)
+    found = x.dots(left, right)
+    expected = (left @ right.T)[dense != 0]
+    close = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    torch.testing.assert_close(found, expected, **close)
+    if density:
+        upstream = torch.randn_like(found)
+        for a, b in zip(
+            torch.autograd.grad(found, (left, right), upstream),
+            torch.autograd.grad(expected, (left, right), upstream),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, **close)
+
+
+def test_gradcheck_of_dots():
+    _, x = example((4, 6), torch.float64)
+    parts = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (4, 6)]
+    assert torch.autograd.gradcheck(x.dots, parts)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_restricted_to_some_features(share):
+    dense, x = example((6, 9), torch.float64)
+    mask = torch.arange(9) < share * 9
+    part = x.restricted(mask)
+    expected = dense * mask
+    torch.testing.assert_close(part.to_dense(), expected)
+    left = torch.randn(6, 2, dtype=torch.float64)
+    torch.testing.assert_close(part.t_matmul(left), expected.T @ left)
+    torch.testing.assert_close(part.totals(), expected.sum(1))
+
+
+def test_other_values_at_the_same_entries():
+    dense, x = example((6, 9), torch.float64)
+    values = torch.arange(1.0, x.values.numel() + 1, dtype=torch.float64)
+    expected = dense.clone()
+    expected[dense != 0] = values
+    other = x.with_values(values)
+    torch.testing.assert_close(other.to_dense(), expected)
+    left = torch.randn(6, 2, dtype=torch.float64)
+    torch.testing.assert_close(other.t_matmul(left), expected.T @ left)

@@ -25,10 +25,12 @@ from longtail.inference import (
     HybridModel,
     NoiseKey,
     RefineSettings,
+    RowObjective,
     Rows,
     Stream,
     log_weight,
     normal_noise,
+    refine,
 )
 
 __all__ = ["RowBounds", "row_bounds"]
@@ -106,13 +108,14 @@ def row_bounds(
 
 
 def _bounds_of_batch(
-    model: HybridModel, rows: Rows, refine: RefineSettings, samples: int, seed: int
+    model: HybridModel, rows: Rows, settings: RefineSettings, samples: int, seed: int
 ) -> RowBounds:
     key = rows.noise_key(seed)
     amortized = model.amortized(rows.features).prior_where(rows.counts.totals() == 0)
-    refined = model.refined(rows.counts, amortized, key, refine)
-    at_start = _score(model, rows, amortized, key, samples)
-    at_end = _score(model, rows, refined, key, samples)
+    objective = model.objective(rows.counts)
+    refined = refine(objective, amortized, key, settings)
+    at_start = _score(objective, amortized, key, samples)
+    at_end = _score(objective, refined, key, samples)
     columns = (
         at_start.elbo,
         at_end.elbo,
@@ -126,16 +129,14 @@ def _bounds_of_batch(
     return RowBounds(*(c.cpu().numpy().astype(np.float64) for c in columns))
 
 
-def _score(
-    model: HybridModel, rows: Rows, psi: GaussianPosterior, key: NoiseKey, samples: int
-) -> _Score:
-    generative = model.generative
-    data = generative.data_term(rows.counts)
+def _score(objective: RowObjective, psi: GaussianPosterior, key: NoiseKey, samples: int) -> _Score:
+    """Score ψ over all features, whatever the refinement has looked at."""
+    generative = objective.model
     kl = generative.prior.kl(psi.mean, psi.log_var)
     log_p, log_w = [], []
     for s in range(samples):
         z = psi.sample(normal_noise(key, psi.mean.shape[1], Stream.BOUND, s))
-        log_p.append(generative.log_likelihood(z, rows.counts, data).double())
+        log_p.append(generative.log_likelihood(z, objective.counts, objective.data).double())
         log_w.append(log_weight(generative, psi, z, log_p[-1]))
     lik, weights = torch.stack(log_p), torch.stack(log_w)
     iw = torch.logsumexp(weights, 0) - math.log(samples)

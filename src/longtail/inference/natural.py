@@ -14,7 +14,7 @@ With ε of ±1 entries, ĥ estimates the Hessian's diagonal over all of q's widt
 and is exact where the Hessian is diagonal. What limits so few evaluations is noise, not curvature,
 so three things fight it: ρ falls as 1/t, by which late iterations average over all pairs; signs
 follow the rows of a Hadamard matrix, so that off-diagonal errors of successive pairs cancel; and
-a step never leaves half a posterior standard deviation.
+a step moves no coordinate by more than half of 1/√C, its width under β = 1.
 """
 
 from __future__ import annotations
