@@ -13,6 +13,7 @@ import longtail as lt
 from benchmarks.rows import data_file
 from longtail.data.corpora import docstring_counts, load_docstrings
 
+DEBIAN = "debian_descriptions.parquet"
 IMDB = "imdb_reviews.parquet"
 NEWS = ("20news_miao/train.feat.gz", "20news_miao/test.feat.gz", "20news_miao/vocab.txt")
 NHDS = "nhds2010_diagnoses.parquet"
@@ -58,6 +59,22 @@ def imdb_subset(n_train: int = 6000, n_test: int = 1000, max_features: int = 10_
     rng = np.random.default_rng(SPLIT_SEED)
     rows = np.sort(rng.permutation(rest.n_rows)[: n_train + 300])
     train, valid = lt.split_rows(rest[rows], [300], seed=SPLIT_SEED)
+    return train, valid, test
+
+
+def debian(max_features: int, n_test: int = 2500) -> Parts:
+    """Descriptions of software packages: training, validation (500) and test rows."""
+    counts = lt.read_counts(
+        data_file(DEBIAN),
+        text_column="text",
+        id_column="package",
+        stop_words="english",
+        token_pattern=_WORD,
+        max_df=0.3,
+        max_features=max_features,
+    )
+    counts = lt.drop_duplicates(counts.drop_empty()[0])[0]
+    train, valid, test = lt.split_rows(counts, [500, n_test], seed=SPLIT_SEED)
     return train, valid, test
 
 

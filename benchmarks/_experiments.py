@@ -1,0 +1,148 @@
+"""The matrix of experiments: what is fitted, to which rows, and the questions it answers.
+
+An experiment is a data set, the parameters that differ from the library's defaults, and a seed.
+Its name says all three, and its row of results is found by it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+import longtail as lt
+from benchmarks._corpora import SPLIT_SEED, Parts, debian, imdb_reviews, news
+
+__all__ = ["CORPORA", "QUESTIONS", "Experiment", "all_experiments", "read_corpus"]
+
+SEEDS = (0, 1, 2)
+
+
+def _imdb(max_features: int, n_train: int, n_test: int = 2500) -> Parts:
+    """Training reviews less 500 for validation, and some of the test reviews."""
+    train = imdb_reviews(max_features, "train")
+    train, valid = lt.split_rows(train, [500], seed=SPLIT_SEED)
+    rng = np.random.default_rng(SPLIT_SEED)
+    train = train[np.sort(rng.permutation(train.n_rows)[:n_train])]
+    test, _ = imdb_reviews(max_features, "test").align(train.vocabulary)
+    test, _ = test.drop_empty()
+    return train, valid, test[np.sort(rng.permutation(test.n_rows)[:n_test])]
+
+
+CORPORA: dict[str, Callable[[], Parts]] = {
+    "20news": news,
+    **{f"imdb-{v // 1000}k": lambda v=v: _imdb(v, 6000) for v in (1000, 5000, 10_000, 20_000)},
+    "debian-10k": lambda: debian(10_000),
+}
+
+
+def read_corpus(name: str) -> Parts:
+    """Training, validation and test rows (at most 2,500 of these, except 20 Newsgroups' 7,505)."""
+    return CORPORA[name]()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Experiment:
+    """One fit.
+
+    Attributes
+    ----------
+    corpus
+        A name of `CORPORA`.
+    scheme
+        What to call the settings.
+    parameters
+        Those that differ from the defaults.
+    seed
+        Of the fit.
+    """
+
+    corpus: str
+    scheme: str
+    parameters: Mapping[str, Any]
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Corpus, scheme and seed: ``20news/hybrid-anneal/0``."""
+        return f"{self.corpus}/{self.scheme}/{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """Identifies what is fitted, whatever it is called."""
+        key = [self.corpus, dict(self.parameters), self.seed]
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+
+
+PLAIN: dict[str, Any] = {"refine_steps": 0}
+SHORT: dict[str, Any] = {"epochs": 50}
+
+
+def _depths() -> Iterator[Experiment]:
+    for corpus in ("20news", "imdb-10k", "debian-10k"):
+        for depth in (0, 1, 2, 3):
+            for scheme, more in (("plain", PLAIN), ("hybrid", {})):
+                settings = {**SHORT, "decoder_layers": depth, **more}
+                yield Experiment(corpus, f"{scheme}-L{depth}", settings)
+
+
+def _inputs() -> Iterator[Experiment]:
+    for kind in ("tfidf", "l1", "log1p"):
+        for scheme, more in (("plain", PLAIN), ("hybrid", {})):
+            for seed in SEEDS:
+                yield Experiment(
+                    "20news", f"{scheme}-{kind}", {**SHORT, "features": kind, **more}, seed
+                )
+
+
+def _two_by_two() -> Iterator[Experiment]:
+    for rate in (5e-4, 1e-3, 2e-3):
+        for scheme, more in (("plain", PLAIN), ("hybrid", {})):
+            for annealing, anneal in (("anneal", 0.5), ("none", 0.0)):
+                settings = {**SHORT, "kl_anneal": anneal, "learning_rate": rate, **more}
+                for corpus in ("20news", "imdb-10k"):
+                    yield Experiment(corpus, f"{scheme}-{annealing}-lr{rate:g}", settings)
+
+
+def _sparsity() -> Iterator[Experiment]:
+    for v in (1, 5, 10, 20):
+        for scheme, more in (("plain", PLAIN), ("hybrid", {})):
+            yield Experiment(f"imdb-{v}k", scheme, {**SHORT, **more})
+
+
+def _search() -> Iterator[Experiment]:
+    trials: dict[str, dict[str, Any]] = {
+        "default": {},
+        "decay2": {"weight_decay": 2.0},
+        "decay4": {"weight_decay": 4.0},
+        "skip": {"skip": True},
+        "H800": {"n_hidden": 800},
+        "K200": {"n_components": 200},
+        "hide20": {"feature_dropout": 0.2},
+        "batch200": {"batch_size": 200},
+        "anneal80": {"kl_anneal": 0.8},
+    }
+    for scheme, settings in trials.items():
+        yield Experiment("20news", f"search-{scheme}", settings)
+
+
+QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
+    "search": _search,
+    "two-by-two": _two_by_two,
+    "inputs": _inputs,
+    "depth": _depths,
+    "sparsity": _sparsity,
+}
+
+
+def all_experiments(questions: list[str] | None = None) -> list[Experiment]:
+    """Every experiment of these questions, once each, in order."""
+    found: dict[str, Experiment] = {}
+    for question in questions or QUESTIONS:
+        for experiment in QUESTIONS[question]():
+            found.setdefault(experiment.digest, experiment)
+    return list(found.values())
