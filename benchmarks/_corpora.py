@@ -31,8 +31,13 @@ def news(valid_rows: int = 500) -> Parts:
     return train, valid, test
 
 
-def imdb_reviews(max_features: int, split: str | None = None) -> lt.CountMatrix:
-    """Film reviews without English stop words; all of them, or one split."""
+def imdb_reviews(
+    max_features: int, split: str | None = None, *, vocabulary: lt.Vocabulary | None = None
+) -> lt.CountMatrix:
+    """Film reviews without English stop words; all of them, or one split.
+
+    With a `vocabulary` its words are counted, whatever their frequency here.
+    """
     texts = pl.read_parquet(data_file(IMDB))
     if split is not None:
         texts = texts.filter(pl.col("split") == split)
@@ -40,15 +45,22 @@ def imdb_reviews(max_features: int, split: str | None = None) -> lt.CountMatrix:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / IMDB
         texts.write_parquet(path)
-        counts = lt.read_counts(
-            path,
-            text_column="text",
-            id_column="doc_id",
-            stop_words="english",
-            token_pattern=_WORD,
-            max_df=0.3,
-            max_features=max_features,
-        )
+        if vocabulary is None:
+            return _words(path, "doc_id", max_df=0.3, max_features=max_features)
+        counts, _ = _words(path, "doc_id").align(vocabulary)
+        return counts.drop_empty()[0]
+
+
+def _words(path: Path, id_column: str, **limits: float | int) -> lt.CountMatrix:
+    """Texts as words of letters only, without English stop words and repeated rows."""
+    counts = lt.read_counts(
+        path,
+        text_column="text",
+        id_column=id_column,
+        stop_words="english",
+        token_pattern=_WORD,
+        **limits,
+    )
     return lt.drop_duplicates(counts.drop_empty()[0])[0]
 
 
@@ -62,18 +74,31 @@ def imdb_subset(n_train: int = 6000, n_test: int = 1000, max_features: int = 10_
     return train, valid, test
 
 
+def imdb_texts(n_features: int, n_train: int = 6000, n_test: int = 2500) -> Parts:
+    """The same film reviews whatever the vocabulary: the most frequent of 20,000 words.
+
+    Training reviews, 500 more for validation, and test reviews that are not among either.
+    """
+    counts = imdb_reviews(20_000, "train")
+    test = imdb_reviews(20_000, "test", vocabulary=counts.vocabulary)
+    test = test[np.flatnonzero(~np.isin(test.row_keys(), counts.row_keys()))]
+    train, valid = lt.split_rows(counts, [500], seed=SPLIT_SEED)
+    rng = np.random.default_rng(SPLIT_SEED)
+    parts = [
+        train[np.sort(rng.permutation(train.n_rows)[:n_train])],
+        valid,
+        test[np.sort(rng.permutation(test.n_rows)[:n_test])],
+    ]
+    totals = np.asarray(counts.csr.sum(0)).ravel()
+    frequent = np.sort(np.argsort(-totals, kind="stable")[:n_features])
+    vocabulary = lt.Vocabulary([counts.vocabulary.names[i] for i in frequent])
+    train, valid, test = (part.align(vocabulary)[0].drop_empty()[0] for part in parts)
+    return train, valid, test
+
+
 def debian(max_features: int, n_test: int = 2500) -> Parts:
     """Descriptions of software packages: training, validation (500) and test rows."""
-    counts = lt.read_counts(
-        data_file(DEBIAN),
-        text_column="text",
-        id_column="package",
-        stop_words="english",
-        token_pattern=_WORD,
-        max_df=0.3,
-        max_features=max_features,
-    )
-    counts = lt.drop_duplicates(counts.drop_empty()[0])[0]
+    counts = _words(data_file(DEBIAN), "package", max_df=0.3, max_features=max_features)
     train, valid, test = lt.split_rows(counts, [500, n_test], seed=SPLIT_SEED)
     return train, valid, test
 

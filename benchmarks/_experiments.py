@@ -7,36 +7,24 @@ Its name says all three, and its row of results is found by it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-import longtail as lt
-from benchmarks._corpora import SPLIT_SEED, Parts, debian, imdb_reviews, news
+from benchmarks._corpora import Parts, debian, imdb_texts, news
+from benchmarks._fits import settings_of
 
 __all__ = ["CORPORA", "QUESTIONS", "Experiment", "all_experiments", "read_corpus"]
 
 SEEDS = (0, 1, 2)
 
 
-def _imdb(max_features: int, n_train: int, n_test: int = 2500) -> Parts:
-    """Training reviews less 500 for validation, and some of the test reviews."""
-    train = imdb_reviews(max_features, "train")
-    train, valid = lt.split_rows(train, [500], seed=SPLIT_SEED)
-    rng = np.random.default_rng(SPLIT_SEED)
-    train = train[np.sort(rng.permutation(train.n_rows)[:n_train])]
-    test, _ = imdb_reviews(max_features, "test").align(train.vocabulary)
-    test, _ = test.drop_empty()
-    return train, valid, test[np.sort(rng.permutation(test.n_rows)[:n_test])]
-
-
 CORPORA: dict[str, Callable[[], Parts]] = {
     "20news": news,
-    **{f"imdb-{v // 1000}k": lambda v=v: _imdb(v, 6000) for v in (1000, 5000, 10_000, 20_000)},
-    "debian-10k": lambda: debian(10_000),
+    **{f"imdb-{v}k": functools.partial(imdb_texts, v * 1000) for v in (1, 5, 10, 20)},
+    "debian-10k": functools.partial(debian, 10_000),
 }
 
 
@@ -72,9 +60,14 @@ class Experiment:
         return f"{self.corpus}/{self.scheme}/{self.seed}"
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Every parameter of the fit, those at their defaults too."""
+        return settings_of(self.parameters)
+
+    @property
     def digest(self) -> str:
-        """Identifies what is fitted, whatever it is called."""
-        key = [self.corpus, dict(self.parameters), self.seed]
+        """Identifies what is fitted, whatever it is called; other defaults are another fit."""
+        key = [self.corpus, self.settings, self.seed]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ class TextbookStart(lt.NonlinearFactorAnalysis):
         return super()._train(network, *args)
 
 
+def settings_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides what is fitted but the seed, defaults included, so that new ones count."""
+    settings = lt.NonlinearFactorAnalysis(**parameters).get_params(deep=False)
+    return {k: v for k, v in settings.items() if k not in ("random_state", "device", "verbose")}
+
+
 def fitted(
     name: str,
     train: lt.CountMatrix,
@@ -48,7 +55,11 @@ def fitted(
     **parameters: Any,
 ) -> lt.NonlinearFactorAnalysis:
     """The model of that name: opened if it was fitted before, otherwise fitted and kept."""
-    key = {"parameters": parameters, "textbook": textbook}
+    key = {
+        "parameters": settings_of(parameters),
+        "seed": parameters.get("random_state"),
+        "textbook": textbook,
+    }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode())
     for rows in (train, valid):
         digest.update(rows.row_keys().tobytes())

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import longtail as lt
-from benchmarks.rows import data_file, metric_rows, threads, write_rows
+from benchmarks._corpora import news
+from benchmarks.rows import metric_rows, threads, write_rows
 from longtail.evaluation import Completion, split_tokens
 
 DATA = (
@@ -25,21 +26,12 @@ DATA = (
     "20news_miao/vocab.txt",
 )
 NAME = "fit_20news"
-SPLIT_SEED = 0
 CHECKPOINTS = Path(__file__).parent / ".checkpoints"
-
-
-def read() -> tuple[lt.CountMatrix, lt.CountMatrix, lt.CountMatrix]:
-    """Training, validation (500 of the training rows) and test rows; empty rows left out."""
-    train = lt.read_counts(data_file(DATA[0]))
-    test, _ = lt.read_counts(data_file(DATA[1])).align(train.vocabulary)
-    train, valid = lt.split_rows(train.drop_empty()[0], [500], seed=SPLIT_SEED)
-    return train, valid, test
 
 
 def fit_and_score(case: str, seed: int, **parameters: object) -> None:
     """Fit with the defaults but for `parameters`; write rows. An interrupted fit goes on."""
-    train, valid, test = read()
+    train, valid, test = news()
     model = lt.NonlinearFactorAnalysis(random_state=seed, verbose=1, **parameters)
     checkpoint = CHECKPOINTS / f"{NAME}-{case}-{seed}"
     model.fit(train, valid=valid, checkpoint=checkpoint, resume=True)
@@ -93,7 +85,7 @@ def lda(n_topics: int, seed: int, iterations: int = 1000) -> None:
     """Fit tomotopy's LDA and complete the same held-out halves."""
     import tomotopy
 
-    train, _, test = read()
+    train, _, test = news()
     model = tomotopy.LDAModel(k=n_topics, seed=seed)
     for tokens in _tokens(train.csr, train.vocabulary.names):
         model.add_doc(tokens)

@@ -14,7 +14,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import longtail as lt
@@ -29,7 +28,8 @@ DATA = (
     "imdb_reviews.parquet",
     "debian_descriptions.parquet",
 )
-TABLE = RESULTS / "fit_matrix.csv"
+KEY = ("digest", "split", "steps", "samples")
+TABLE = RESULTS / "runs" / "fit_matrix.csv"
 COLUMNS = (
     "corpus", "scheme", "seed", "split", "rows", "tokens", "train_rows", "vocabulary", "depth",
     "input", "refined_in_training", "kl_anneal", "learning_rate", "floor_per_doc",
@@ -40,12 +40,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def read_table(path: Path = TABLE) -> list[dict[str, str]]:
-    """All rows so far."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def read_table() -> dict[tuple[str, ...], dict[str, Any]]:
+    """All rows so far, by what was fitted and how it was scored."""
+    if not TABLE.exists():
+        return {}
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return {tuple(row[k] for k in KEY): row for row in csv.DictReader(file)}
 
 
 def run(experiment: Experiment, split: str, steps: int, samples: int) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def run(experiment: Experiment, split: str, steps: int, samples: int) -> dict[st
     print(f"{experiment.name}: fitted or opened in {time.perf_counter() - started:.0f} s")
     rows = valid if split == "valid" else test
     model.set_params(eval_refine_steps=steps, eval_samples=samples)
-    return _describe(experiment, model) | _score(model, rows) | {"split": split, "steps": steps}
+    how = {"split": split, "steps": steps, "samples": samples}
+    return _describe(experiment, model) | _score(model, rows) | how
 
 
 @functools.lru_cache(1)
@@ -87,7 +88,7 @@ def _describe(experiment: Experiment, model: lt.NonlinearFactorAnalysis) -> dict
         "best_epoch": model.fit_info_["best_epoch"],
         "train_nats": f"{history['train_nats_per_row'][-1]:.6g}",
         "train_seconds": f"{history['seconds'].sum():.4g}",
-        "settings": json.dumps(dict(experiment.parameters), sort_keys=True),
+        "settings": json.dumps(experiment.settings, sort_keys=True),
         "digest": experiment.digest,
         "threads": threads(),
         "machine": machine(),
@@ -115,7 +116,6 @@ def _score(model: lt.NonlinearFactorAnalysis, rows: lt.CountMatrix) -> dict[str,
     return {name: f"{value:.6g}" for name, value in figures.items()} | {
         "rows": scores.rows,
         "tokens": scores.tokens,
-        "samples": model.eval_samples,
         "dims_kl": scores.active_dims.kl,
         "dims_variance": scores.active_dims.variance,
     }
@@ -138,8 +138,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (not args.scheme or any(s in e.scheme for s in args.scheme))
         and (not args.corpus or e.corpus in args.corpus)
     ]
-    done = {(row["digest"], row["split"]) for row in read_table()}
-    left = [e for e in chosen if (e.digest, args.split) not in done]
+    scoring = (args.split, str(args.steps), str(args.samples))
+    done = read_table()
+    left = [e for e in chosen if (e.digest, *scoring) not in done]
     print(f"{len(chosen) - len(left)} of {len(chosen)} runs have their row ({args.split} rows).")
     for number, experiment in enumerate(left, 1):
         if args.list:
@@ -148,6 +149,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"[{number}/{len(left)}] {experiment.name}", file=sys.stderr, flush=True)
         row = run(experiment, args.split, args.steps, args.samples)
         # Read again: another process may have added rows meanwhile.
-        table = {(r["digest"], r["split"]): r for r in read_table()}
-        table[row["digest"], row["split"]] = row
+        table = read_table() | {(experiment.digest, *scoring): row}
         replace_csv(TABLE, COLUMNS, table.values())
