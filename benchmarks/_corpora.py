@@ -74,7 +74,7 @@ def imdb_subset(n_train: int = 6000, n_test: int = 1000, max_features: int = 10_
     return train, valid, test
 
 
-def imdb_texts(n_features: int, n_train: int = 6000, n_test: int = 2500) -> Parts:
+def imdb_texts(n_features: int, n_train: int | None = 6000, n_test: int = 2500) -> Parts:
     """The same film reviews whatever the vocabulary: the most frequent of 20,000 words.
 
     Training reviews, 500 more for validation, and test reviews that are not among either.

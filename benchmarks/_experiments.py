@@ -24,6 +24,7 @@ SEEDS = (0, 1, 2)
 CORPORA: dict[str, Callable[[], Parts]] = {
     "20news": news,
     **{f"imdb-{v}k": functools.partial(imdb_texts, v * 1000) for v in (1, 5, 10, 20)},
+    **{f"imdb-full-{v}k": functools.partial(imdb_texts, v * 1000, None) for v in (1, 5, 10, 20)},
     "debian-10k": functools.partial(debian, 10_000),
 }
 
@@ -72,53 +73,60 @@ class Experiment:
 
 
 PLAIN: dict[str, Any] = {"refine_steps": 0}
-SHORT: dict[str, Any] = {"epochs": 50}
+SCHEMES: dict[str, dict[str, Any]] = {"plain": PLAIN, "hybrid": {}}
+# Written out, so that the questions stay the same fits when the library's defaults move.
+BASE: dict[str, Any] = {"epochs": 50, "n_hidden": 400, "learning_rate": 1e-3, "weight_decay": 1.0}
 
 
 def _depths() -> Iterator[Experiment]:
-    for corpus in ("20news", "imdb-10k", "debian-10k"):
+    for corpus in ("20news", "imdb-full-10k", "debian-10k"):
         for depth in (0, 1, 2, 3):
-            for scheme, more in (("plain", PLAIN), ("hybrid", {})):
-                settings = {**SHORT, "decoder_layers": depth, **more}
+            for scheme, more in SCHEMES.items():
+                settings = {**BASE, "decoder_layers": depth, **more}
                 yield Experiment(corpus, f"{scheme}-L{depth}", settings)
 
 
 def _inputs() -> Iterator[Experiment]:
     for kind in ("tfidf", "l1", "log1p"):
-        for scheme, more in (("plain", PLAIN), ("hybrid", {})):
+        for scheme, more in SCHEMES.items():
             for seed in SEEDS:
-                yield Experiment(
-                    "20news", f"{scheme}-{kind}", {**SHORT, "features": kind, **more}, seed
-                )
+                settings = {**BASE, "features": kind, **more}
+                yield Experiment("20news", f"{scheme}-{kind}", settings, seed)
 
 
 def _two_by_two() -> Iterator[Experiment]:
-    for rate in (5e-4, 1e-3, 2e-3):
-        for scheme, more in (("plain", PLAIN), ("hybrid", {})):
+    for rate in (5e-4, 1e-3, 2e-3, 4e-3):
+        for scheme, more in SCHEMES.items():
             for annealing, anneal in (("anneal", 0.5), ("none", 0.0)):
-                settings = {**SHORT, "kl_anneal": anneal, "learning_rate": rate, **more}
-                for corpus in ("20news", "imdb-10k"):
+                settings = {**BASE, "kl_anneal": anneal, "learning_rate": rate, **more}
+                for corpus in ("20news", "imdb-full-10k"):
                     yield Experiment(corpus, f"{scheme}-{annealing}-lr{rate:g}", settings)
 
 
 def _sparsity() -> Iterator[Experiment]:
-    for v in (1, 5, 10, 20):
-        for scheme, more in (("plain", PLAIN), ("hybrid", {})):
-            yield Experiment(f"imdb-{v}k", scheme, {**SHORT, **more})
+    for size in ("", "full-"):
+        for v in (1, 5, 10, 20):
+            for scheme, more in SCHEMES.items():
+                yield Experiment(f"imdb-{size}{v}k", scheme, {**BASE, **more})
 
 
 def _search() -> Iterator[Experiment]:
+    whole: dict[str, Any] = {**BASE, "epochs": 100}
     trials: dict[str, dict[str, Any]] = {
-        "default": {},
-        "decay2": {"weight_decay": 2.0},
-        "decay4": {"weight_decay": 4.0},
-        "skip": {"skip": True},
-        "H800": {"n_hidden": 800},
-        "K200": {"n_components": 200},
-        "hide20": {"feature_dropout": 0.2},
-        "batch200": {"batch_size": 200},
-        "anneal80": {"kl_anneal": 0.8},
-    }
+        "default": whole,
+        "decay2": {**whole, "weight_decay": 2.0},
+        "decay4": {**whole, "weight_decay": 4.0},
+        "skip": {**whole, "skip": True},
+        "H800": {**whole, "n_hidden": 800},
+        "H800-lr0.002": {**whole, "n_hidden": 800, "learning_rate": 2e-3},
+        "H800-lr0.002-50": {**BASE, "n_hidden": 800, "learning_rate": 2e-3},
+        "H800-lr0.004-50": {**BASE, "n_hidden": 800, "learning_rate": 4e-3},
+        "H800-lr0.002-50-decay2": {
+            **BASE, "n_hidden": 800, "learning_rate": 2e-3, "weight_decay": 2.0
+        },
+        "H1600-lr0.002-50": {**BASE, "n_hidden": 1600, "learning_rate": 2e-3},
+        "hide20": {**whole, "feature_dropout": 0.2},
+    }  # fmt: skip
     for scheme, settings in trials.items():
         yield Experiment("20news", f"search-{scheme}", settings)
 
