@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 import longtail as lt
 from benchmarks._corpora import SPLIT_SEED, imdb_reviews
 from benchmarks._fits import fitted
+from benchmarks._lda import bags_of_words
 from benchmarks._peers import repeated_tokens
-from benchmarks.lda_race import bags_of_words
 from benchmarks.rows import Row, metric_rows, quantiles, threads, write_rows
 
 DATA = ("imdb_reviews.parquet",)
