@@ -131,9 +131,17 @@ def _search() -> Iterator[Experiment]:
         yield Experiment("20news", f"search-{scheme}", settings)
 
 
+def _decay() -> Iterator[Experiment]:
+    for decay in (2.0, 4.0, 8.0):
+        for scheme, more in SCHEMES.items():
+            settings = {**BASE, "weight_decay": decay, **more}
+            yield Experiment("imdb-full-10k", f"{scheme}-anneal-decay{decay:g}", settings)
+
+
 QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "search": _search,
     "two-by-two": _two_by_two,
+    "decay": _decay,
     "inputs": _inputs,
     "depth": _depths,
     "sparsity": _sparsity,
