@@ -138,8 +138,17 @@ def _decay() -> Iterator[Experiment]:
             yield Experiment("imdb-full-10k", f"{scheme}-anneal-decay{decay:g}", settings)
 
 
+def _best() -> Iterator[Experiment]:
+    """What the search found best on validation rows; these are scored on test rows."""
+    wide = {**BASE, "epochs": 100, "n_hidden": 800, "learning_rate": 2e-3}
+    for seed in SEEDS:
+        yield Experiment("20news", "best", wide, seed)
+    yield Experiment("imdb-full-20k", "best", {**BASE, "weight_decay": 4.0})
+
+
 QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "search": _search,
+    "best": _best,
     "two-by-two": _two_by_two,
     "decay": _decay,
     "inputs": _inputs,

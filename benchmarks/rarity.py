@@ -2,8 +2,8 @@
 
 The hypothesis behind hybrid inference: one network serves frequent words well and rare ones
 badly, so that rows of rare words gain most. Two gains per token: of refining a plainly trained
-model's ψ(x) to ψ*, and of training with refinement, both models at ψ*. A row's rarity is the mean over its
-tokens of log n/df, from the training rows. Means by tenth of the rows in
+model's ψ(x) to ψ*, and of training with refinement, both models at ψ*. A row's rarity is the mean
+over its tokens of log n/df, from the training rows. Means by tenth of the rows in
 ``results/curves/rarity.csv``; Spearman's correlations as rows.
 
 The models are those of the question ``depth`` of `fit_matrix`, two hidden layers, fitted if they
