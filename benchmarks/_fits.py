@@ -64,8 +64,9 @@ def fitted(
     for rows in (train, valid):
         digest.update(rows.row_keys().tobytes())
     folder = MODELS / f"{name}-{digest.hexdigest()[:12]}"
-    if folder.exists():
-        return lt.load(folder)
+    # The same fit may have been asked for under another name.
+    for kept in MODELS.glob(f"[!.]*-{digest.hexdigest()[:12]}"):
+        return lt.load(kept)
     print(f"fitting {folder.name}", file=sys.stderr, flush=True)
     kind = TextbookStart if textbook else lt.NonlinearFactorAnalysis
     model = kind(**parameters, verbose=1)
