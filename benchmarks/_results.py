@@ -148,7 +148,7 @@ def lines_chart(points: Rows, *, x: str, y: str, log: bool = False, **titles: st
         .encode(
             x=alt.X(f"{x}:Q", title=titles["x_title"], **kind),
             y=alt.Y(f"{y}:Q", title=titles["y_title"], scale=alt.Scale(zero=False)),
-            color=color.scale(range=PALETTE),
+            color=color.scale(range=PALETTE[:4]),
         )
     )
     panels = [
@@ -237,7 +237,9 @@ def _gaps() -> Any:
     chart = alt.Chart(inline(alt, pl.DataFrame(list(points.values()))), width=460, height=320)
     marks = chart.mark_point(filled=True, size=45).encode(
         **encode,
-        y=alt.Y("refined:Q", title="ψ*: ELBO perplexity / floor"),
+        y=alt.Y(
+            "refined:Q", title="ψ*: ELBO perplexity / floor", scale=alt.Scale(zero=False)
+        ),
         color=alt.Color("training:N", scale=alt.Scale(range=PALETTE)),
         shape=alt.Shape("corpus:N"),
     )
