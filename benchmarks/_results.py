@@ -137,7 +137,9 @@ TABLES: dict[str, Callable[[], str]] = {
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def lines_chart(points: Rows, *, x: str, y: str, log: bool = False, **titles: str) -> Any:
+def lines_chart(
+    points: Rows, *, x: str, y: str, log: bool = False, tick: float = 0.0, **titles: str
+) -> Any:
     """Lines by scheme, one panel per corpus."""
     alt = altair()
     kind: dict[str, Any] = {"scale": alt.Scale(type="log", nice=False)} if log else {}
@@ -146,7 +148,7 @@ def lines_chart(points: Rows, *, x: str, y: str, log: bool = False, **titles: st
         alt.Chart(width=250, height=230)
         .mark_line(point=True)
         .encode(
-            x=alt.X(f"{x}:Q", title=titles["x_title"], **kind),
+            x=alt.X(f"{x}:Q", title=titles["x_title"], axis=alt.Axis(tickMinStep=tick), **kind),
             y=alt.Y(f"{y}:Q", title=titles["y_title"], scale=alt.Scale(zero=False)),
             color=color.scale(range=PALETTE[:4]),
         )
@@ -186,7 +188,7 @@ def draw() -> None:
         "results_depth": lines_chart(
             points_of("depth", first, x="depth", elbo="elbo_per_doc"),
             x="x", y="elbo", title="Depth of the decoder",
-            x_title="hidden layers", y_title=bound,
+            x_title="hidden layers", y_title=bound, tick=1,
         ),
         "results_two_by_two": lines_chart(
             cells, x="x", y="elbo", log=True, title="Refinement × annealing by learning rate",
@@ -237,9 +239,7 @@ def _gaps() -> Any:
     chart = alt.Chart(inline(alt, pl.DataFrame(list(points.values()))), width=460, height=320)
     marks = chart.mark_point(filled=True, size=45).encode(
         **encode,
-        y=alt.Y(
-            "refined:Q", title="ψ*: ELBO perplexity / floor", scale=alt.Scale(zero=False)
-        ),
+        y=alt.Y("refined:Q", title="ψ*: ELBO perplexity / floor", scale=alt.Scale(zero=False)),
         color=alt.Color("training:N", scale=alt.Scale(range=PALETTE)),
         shape=alt.Shape("corpus:N"),
     )
