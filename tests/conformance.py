@@ -64,6 +64,26 @@ class LikelihoodConformance(ABC):
             likelihood.log_prob(*parts, x, term), likelihood.log_prob(*parts, x)
         )
 
+    def test_curvature(self, likelihood, parts):
+        h, weight, bias = (p.detach() for p in parts)
+        x = torch.tensor(self.counts, dtype=torch.float64)
+        for z, counts in zip(h, x, strict=True):
+            expected = torch.autograd.functional.hessian(
+                lambda z, x=counts: -self.reference((weight @ z + bias)[None], x[None])[0], z
+            )
+            found = likelihood.curvature(weight, weight @ z + bias, counts.sum())
+            torch.testing.assert_close(found, expected)
+
+    def test_curvature_of_repeated_features(self, likelihood, parts):
+        h, weight, bias = (p.detach() for p in parts)
+        times = torch.tensor([1, 3, 1, 2, 1])
+        twice = weight.repeat_interleave(times, 0)
+        logits = (weight @ h[0] + bias).repeat_interleave(times)
+        torch.testing.assert_close(
+            likelihood.curvature(weight, weight @ h[0] + bias + times.log(), torch.tensor(7.0)),
+            likelihood.curvature(twice, logits, torch.tensor(7.0)),
+        )
+
     def test_float32(self, likelihood, parts):
         narrow = [p.detach().float() for p in parts]
         found = likelihood.log_prob(*narrow, sparse(self.counts, torch.float32))

@@ -88,6 +88,15 @@ def test_evaluate_reports_every_rung(folder):
     assert pl.read_csv(rows).height == 30
 
 
+def test_evaluate_with_a_full_covariance(folder):
+    done = run(
+        "evaluate", folder / "model", folder / "test.parquet",
+        "--full-covariance", "--no-completion", "--json",
+    )  # fmt: skip
+    scores = json.loads(done.stdout)
+    assert scores["elbo_full"]["steps"] == scores["elbo_refined"]["steps"] + 24
+
+
 def test_evaluate_for_people_names_its_estimators(folder):
     done = run("evaluate", folder / "model", folder / "test.parquet", "--no-completion")
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import torch
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal
 
-from longtail.inference import GaussianPosterior
+from longtail.inference import FullGaussianPosterior, GaussianPosterior
 
 
 def posterior(b=4, k=3):
@@ -37,3 +37,16 @@ def test_the_prior_replaces_even_what_is_not_finite():
 def test_detach():
     q = GaussianPosterior(torch.ones(1, 1, requires_grad=True), torch.ones(1, 1))
     assert not q.detach().mean.requires_grad
+
+
+def test_a_full_covariance():
+    mean = torch.randn(4, 3, dtype=torch.float64)
+    a = torch.randn(4, 3, 3, dtype=torch.float64)
+    root = torch.linalg.cholesky(a @ a.mT + torch.eye(3))
+    q = FullGaussianPosterior(mean, root)
+    reference = MultivariateNormal(mean, precision_matrix=root @ root.mT)
+    noise = torch.randn(4, 3, dtype=torch.float64)
+    z = q.sample(noise)
+    torch.testing.assert_close(q.log_prob(z), reference.log_prob(z))
+    torch.testing.assert_close(root.mT @ (z - mean)[:, :, None], noise[:, :, None])
+    torch.testing.assert_close(2 * q.log_root_det(), torch.logdet(root @ root.mT))

@@ -13,7 +13,6 @@ from longtail.introspection import closed_form
 from longtail.introspection.closed_form import (
     average_jacobian,
     feature_rows,
-    hidden_jacobian,
     jacobian_at,
 )
 from tests.introspection.handmade import KINDS, by_autodiff, points, random_decoder
@@ -74,7 +73,7 @@ def test_agrees_with_forward_mode(of):
 @given(net=decoders, seed=st.integers(0, 1000))
 def test_the_hidden_layer_and_its_jacobian(net, seed):
     z = points(3, net.n_components, seed)
-    j, h = hidden_jacobian(net, z)
+    j, h = net.hidden_jacobian(z)
     torch.testing.assert_close(h, net.hidden(z))
     assert_same(j, torch.func.vmap(torch.func.jacrev(lambda x: net.hidden(x[None])[0]))(z))
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from longtail.model import StandardNormal
 
@@ -26,6 +26,17 @@ def test_kl_agrees_with_monte_carlo():
     draws = q.log_prob(z).sum(-1) - PRIOR.log_prob(z)
     error = draws.mean(0) - PRIOR.kl(mean, log_var).sum(1)
     assert (error.abs() < 4 * draws.std(0) / len(draws) ** 0.5).all()
+
+
+def test_kl_of_a_full_covariance():
+    mean, log_var = posterior()
+    a = torch.randn(4, 3, 3, dtype=torch.float64)
+    root = torch.linalg.cholesky(a @ a.mT + torch.eye(3))
+    q = MultivariateNormal(mean, precision_matrix=root @ root.mT)
+    p = MultivariateNormal(torch.zeros_like(mean), torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(PRIOR.full_kl(mean, root), kl_divergence(q, p))
+    diagonal = torch.diag_embed((-0.5 * log_var).exp())
+    torch.testing.assert_close(PRIOR.full_kl(mean, diagonal), PRIOR.kl(mean, log_var).sum(1))
 
 
 def test_the_prior_has_no_kl_to_itself():

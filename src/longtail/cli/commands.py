@@ -34,6 +34,12 @@ def evaluate(
         int | None, typer.Option(min=0, help="M, local steps from ψ(x) to ψ*.")
     ] = None,
     completion: Annotated[bool, typer.Option(help="Score document completion too.")] = True,
+    full_covariance: Annotated[
+        bool,
+        typer.Option(
+            "--full-covariance", help="Tighter bounds from posteriors with correlations; slower."
+        ),
+    ] = False,
     rows_out: Annotated[
         Path | None,
         typer.Option(
@@ -63,6 +69,7 @@ def evaluate(
             samples=samples,
             refine_steps=refine_steps,
             completion=completion,
+            full_covariance=full_covariance,
             seed=seed,
             unseen=unseen,
             progress=progress,

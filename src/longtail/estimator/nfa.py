@@ -34,7 +34,13 @@ from longtail.estimator.saved import to_archive
 from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
 from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureKind, FeatureTransform
-from longtail.inference import HybridModel, RefineMethod, RefineSettings, Rows
+from longtail.inference import (
+    COVARIANCE_STEPS,
+    HybridModel,
+    RefineMethod,
+    RefineSettings,
+    Rows,
+)
 from longtail.training import Callback, FitResult, History, TrainingConfig
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
@@ -449,6 +455,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         samples: int | None = None,
         refine_steps: int | None = None,
         completion: bool = True,
+        full_covariance: bool = False,
         seed: int | None = None,
         unseen: Unseen | None = None,
         progress: Callable[[str, int, int], None] | None = None,
@@ -461,6 +468,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             S and M; `eval_samples` and `eval_refine_steps` if not given.
         completion
             Score document completion too.
+        full_covariance
+            Give each row's posterior all its correlations, as another rung and for the
+            importance-weighted bound: much tighter, and some milliseconds a row.
         seed
             Of the noise and the completion split; that of the fit if not given.
         unseen
@@ -475,6 +485,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             batch_size=int(self.batch_size),
             seed=whole("seed", self.seed_ if seed is None else seed, 0),
             completion=completion,
+            covariance_steps=COVARIANCE_STEPS if full_covariance else 0,
         )
         return evaluate_rows(
             self.network_,

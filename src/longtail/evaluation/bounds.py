@@ -2,7 +2,8 @@
 
 1. ELBO at ψ(x), the encoder's own answer;
 2. ELBO at ψ*, after local refinement;
-3. the importance-weighted bound with S samples from q(ψ*) (Burda et al. 2016).
+3. if asked for, the ELBO at ψ* with a full covariance, refined further;
+4. the importance-weighted bound with S samples from the last q (Burda et al. 2016).
 
 All have KL weight 1 and use the whole vocabulary. The expectations are averages over S draws,
 so each row also carries the variance of its Monte Carlo error.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from longtail.data.batches import Batch
 from longtail.inference import (
+    FullGaussianPosterior,
     GaussianPosterior,
     HybridModel,
     NoiseKey,
@@ -31,6 +33,7 @@ from longtail.inference import (
     log_weight,
     normal_noise,
     refine,
+    refine_full,
 )
 
 __all__ = ["RowBounds", "row_bounds"]
@@ -45,13 +48,15 @@ class RowBounds:
     Attributes
     ----------
     elbo_amortized, elbo_refined, iw
-        The three rungs: (n,).
+        Three rungs: (n,).
     var_amortized, var_refined, var_iw
         Variance of each row's Monte Carlo error: (n,).
     kl
         KL(q(ψ*) ‖ p) per latent dimension: (n, K).
     mean
         Posterior means at ψ*: (n, K), no unit.
+    elbo_full, var_full
+        The ELBO with a full covariance and its variance, if it was asked for: (n,).
     """
 
     elbo_amortized: Array
@@ -62,6 +67,8 @@ class RowBounds:
     var_iw: Array
     kl: Array
     mean: Array
+    elbo_full: Array | None = None
+    var_full: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +77,6 @@ class _Score:
     elbo_var: Tensor
     iw: Tensor
     iw_var: Tensor
-    kl: Tensor
 
 
 @torch.no_grad()
@@ -81,6 +87,7 @@ def row_bounds(
     refine: RefineSettings,
     samples: int,
     seed: int,
+    covariance_steps: int = 0,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> RowBounds:
@@ -92,51 +99,71 @@ def row_bounds(
         How ψ(x) becomes ψ*.
     samples
         S, draws for each expectation.
+    covariance_steps
+        Iterations towards a full covariance, see `refine_full`; 0 leaves ψ* diagonal.
     progress
         Called with the number of rows done after each batch.
     """
-    parts: list[RowBounds] = []
+    parts: list[dict[str, Array]] = []
     done = 0
     for batch in batches:
-        parts.append(_bounds_of_batch(model, Rows.from_batch(batch, device), refine, samples, seed))
+        rows = Rows.from_batch(batch, device)
+        found = _bounds_of_batch(model, rows, refine, samples, seed, covariance_steps)
+        parts.append({k: v.cpu().numpy().astype(np.float64) for k, v in found.items()})
         done += len(batch)
         if progress is not None:
             progress(done)
-    return RowBounds(
-        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RowBounds))
-    )
+    return RowBounds(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
 
 def _bounds_of_batch(
-    model: HybridModel, rows: Rows, settings: RefineSettings, samples: int, seed: int
-) -> RowBounds:
+    model: HybridModel,
+    rows: Rows,
+    settings: RefineSettings,
+    samples: int,
+    seed: int,
+    covariance_steps: int,
+) -> dict[str, Tensor]:
+    """The fields of `RowBounds` for a batch."""
     key = rows.noise_key(seed)
     amortized = model.amortized(rows.features).prior_where(rows.counts.totals() == 0)
     objective = model.objective(rows.counts)
     refined = refine(objective, amortized, key, settings)
     at_start = _score(objective, amortized, key, samples)
     at_end = _score(objective, refined, key, samples)
-    columns = (
-        at_start.elbo,
-        at_end.elbo,
-        at_end.iw,
-        at_start.elbo_var,
-        at_end.elbo_var,
-        at_end.iw_var,
-        at_end.kl,
-        refined.mean,
-    )
-    return RowBounds(*(c.cpu().numpy().astype(np.float64) for c in columns))
+    found = {
+        "elbo_amortized": at_start.elbo,
+        "var_amortized": at_start.elbo_var,
+        "elbo_refined": at_end.elbo,
+        "var_refined": at_end.elbo_var,
+        "kl": objective.model.prior.kl(refined.mean, refined.log_var),
+        "mean": refined.mean,
+    }
+    if covariance_steps:
+        full = refine_full(objective, refined, key, covariance_steps)
+        at_end = _score(objective, full, key, samples)
+        found |= {"elbo_full": at_end.elbo, "var_full": at_end.elbo_var}
+    return found | {"iw": at_end.iw, "var_iw": at_end.iw_var}
 
 
-def _score(objective: RowObjective, psi: GaussianPosterior, key: NoiseKey, samples: int) -> _Score:
+def _score(
+    objective: RowObjective,
+    psi: GaussianPosterior | FullGaussianPosterior,
+    key: NoiseKey,
+    samples: int,
+) -> _Score:
     """Score ψ over all features, whatever the refinement has looked at."""
     generative = objective.model
-    kl = generative.prior.kl(psi.mean, psi.log_var)
+    if isinstance(psi, FullGaussianPosterior):
+        kl = generative.prior.full_kl(psi.mean, psi.root)
+    else:
+        kl = generative.prior.kl(psi.mean, psi.log_var).sum(1)
     log_p, log_w = [], []
     for s in range(samples):
-        z = psi.sample(normal_noise(key, psi.mean.shape[1], Stream.BOUND, s))
-        log_p.append(generative.log_likelihood(z, objective.counts, objective.data).double())
+        noise = normal_noise(key, psi.mean.shape[1], Stream.BOUND, s)
+        z = psi.sample(noise.to(psi.mean.dtype))
+        at = z.to(objective.data.xw.dtype)
+        log_p.append(generative.log_likelihood(at, objective.counts, objective.data).double())
         log_w.append(log_weight(generative, psi, z, log_p[-1]))
     lik, weights = torch.stack(log_p), torch.stack(log_w)
     iw = torch.logsumexp(weights, 0) - math.log(samples)
@@ -146,4 +173,4 @@ def _score(objective: RowObjective, psi: GaussianPosterior, key: NoiseKey, sampl
         iw_var = (weights - iw).exp().var(0) / samples
     else:
         elbo_var = iw_var = torch.full_like(iw, math.nan)
-    return _Score(lik.mean(0) - kl.sum(1), elbo_var, iw, iw_var, kl)
+    return _Score(lik.mean(0) - kl, elbo_var, iw, iw_var)

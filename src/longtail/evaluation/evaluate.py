@@ -40,6 +40,8 @@ class EvaluationSettings:
         Of the noise and of the completion split.
     completion
         Score document completion too.
+    covariance_steps
+        Iterations from ψ* towards a full covariance; 0 leaves that rung out.
     """
 
     refine: RefineSettings = field(default_factory=lambda: RefineSettings(50))
@@ -47,6 +49,7 @@ class EvaluationSettings:
     batch_size: int = 500
     seed: int = 0
     completion: bool = True
+    covariance_steps: int = 0
 
 
 def make_batches(counts: CountMatrix, transform: FeatureTransform, batch_size: int) -> Batches:
@@ -102,6 +105,7 @@ def evaluate_rows(
         refine=settings.refine,
         samples=settings.samples,
         seed=settings.seed,
+        covariance_steps=settings.covariance_steps,
         device=device,
         progress=stage("bounds"),
     )
@@ -172,6 +176,24 @@ def _assemble(
     # Noise is keyed by content: m equal rows share one error, of variance m² in their sum.
     _, group, sizes = np.unique(counts.row_keys(), return_inverse=True, return_counts=True)
     copies = sizes[group]
+    last = steps + 2 * settings.covariance_steps  # gradients before the tightest bounds
+
+    def bound(values: npt.NDArray[np.float64], var: npt.NDArray[np.float64], steps: int) -> Bound:
+        return Bound.from_rows(values, var * copies, totals, samples=samples, steps=steps)
+
+    full = None
+    if rows.elbo_full is not None and rows.var_full is not None:
+        full = bound(rows.elbo_full, rows.var_full, last)
+    per_row = {
+        "row_id": counts.row_ids,
+        "tokens": totals,
+        "floor": floor,
+        "elbo_amortized": rows.elbo_amortized,
+        "elbo_refined": rows.elbo_refined,
+        "elbo_full": rows.elbo_full,
+        "iw": rows.iw,
+        "gap": gap,
+    }
     return Evaluation(
         rows=counts.n_rows,
         dropped_rows=dropped,
@@ -181,26 +203,13 @@ def _assemble(
             "mass": unseen.mass if unseen else 0.0,
         },
         floor=Floor.from_rows(floor, totals),
-        elbo_amortized=Bound.from_rows(
-            rows.elbo_amortized, rows.var_amortized * copies, totals, samples=samples, steps=0
-        ),
-        elbo_refined=Bound.from_rows(
-            rows.elbo_refined, rows.var_refined * copies, totals, samples=samples, steps=steps
-        ),
-        iw=Bound.from_rows(rows.iw, rows.var_iw * copies, totals, samples=samples, steps=steps),
+        elbo_amortized=bound(rows.elbo_amortized, rows.var_amortized, 0),
+        elbo_refined=bound(rows.elbo_refined, rows.var_refined, steps),
+        elbo_full=full,
+        iw=bound(rows.iw, rows.var_iw, last),
         completion=completion,
         gap=Gap.from_rows(gap),
         active_dims=ActiveDims.from_rows(rows.kl, rows.mean),
         seed=settings.seed,
-        per_row=pl.DataFrame(
-            {
-                "row_id": counts.row_ids,
-                "tokens": totals,
-                "floor": floor,
-                "elbo_amortized": rows.elbo_amortized,
-                "elbo_refined": rows.elbo_refined,
-                "iw": rows.iw,
-                "gap": gap,
-            }
-        ),
+        per_row=pl.DataFrame({k: v for k, v in per_row.items() if v is not None}),
     )

@@ -209,14 +209,17 @@ class Evaluation:
         Total count of the rows scored, within the vocabulary.
     unseen
         Shares of rows that had, and of mass that was on, features outside the vocabulary.
-    floor, elbo_amortized, elbo_refined, iw, completion
+    floor, elbo_amortized, elbo_refined, elbo_full, iw, completion
         The figures, weakest to tightest; completion is on another scale (held-out halves).
+        `elbo_full`, with a full covariance, is None if it was not asked for; with it, `iw` draws
+        from that posterior.
     gap
         What refinement added.
     active_dims
         Latent dimensions in use.
     per_row
-        One line a row: row_id, tokens, floor, elbo_amortized, elbo_refined, iw, gap (nats).
+        One line a row: row_id, tokens, floor, elbo_amortized, elbo_refined, elbo_full (if there),
+        iw, gap (nats).
     """
 
     rows: int
@@ -226,6 +229,7 @@ class Evaluation:
     floor: Floor
     elbo_amortized: Bound
     elbo_refined: Bound
+    elbo_full: Bound | None
     iw: Bound
     completion: Completion | None
     gap: Gap
@@ -260,8 +264,10 @@ class Evaluation:
             ("floor", "unigram floor", self.floor),
             ("elbo_amortized", "ELBO at ψ(x)", self.elbo_amortized),
             ("elbo_refined", "ELBO at ψ*", self.elbo_refined),
-            ("iw", "importance-weighted at ψ*", self.iw),
         ]
+        if self.elbo_full is not None:
+            rungs.append(("elbo_full", "ELBO at ψ*, full covariance", self.elbo_full))
+        rungs.append(("iw", "importance-weighted at ψ*", self.iw))
         if self.completion is not None:
             rungs.append(("completion", "completion of held-out halves", self.completion))
         return [

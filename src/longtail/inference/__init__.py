@@ -2,17 +2,20 @@
 
 from longtail.inference.elbo import ElboTerms, elbo, log_weight
 from longtail.inference.encoder import Encoder
+from longtail.inference.full_covariance import COVARIANCE_STEPS, curvature, refine_full
 from longtail.inference.natural import Pair, evaluate_pair, pair_elbo
 from longtail.inference.network import HybridModel
 from longtail.inference.noise import NoiseKey, Stream, normal_noise, sign_noise
 from longtail.inference.objective import RowObjective
-from longtail.inference.posterior import GaussianPosterior
+from longtail.inference.posterior import FullGaussianPosterior, GaussianPosterior
 from longtail.inference.refine import RefineMethod, RefineSettings, refine
 from longtail.inference.rows import Rows
 
 __all__ = [
+    "COVARIANCE_STEPS",
     "ElboTerms",
     "Encoder",
+    "FullGaussianPosterior",
     "GaussianPosterior",
     "HybridModel",
     "NoiseKey",
@@ -22,11 +25,13 @@ __all__ = [
     "RowObjective",
     "Rows",
     "Stream",
+    "curvature",
     "elbo",
     "evaluate_pair",
     "log_weight",
     "normal_noise",
     "pair_elbo",
     "refine",
+    "refine_full",
     "sign_noise",
 ]

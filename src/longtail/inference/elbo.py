@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from longtail.inference.posterior import GaussianPosterior
+from longtail.inference.posterior import FullGaussianPosterior, GaussianPosterior
 from longtail.model import GenerativeModel
 from longtail.ops import DataTerm, FeatureSample, SparseRows
 
@@ -62,7 +62,10 @@ def elbo(
 
 
 def log_weight(
-    model: GenerativeModel, posterior: GaussianPosterior, z: Tensor, log_likelihood: Tensor
+    model: GenerativeModel,
+    posterior: GaussianPosterior | FullGaussianPosterior,
+    z: Tensor,
+    log_likelihood: Tensor,
 ) -> Tensor:
     """log w = log p(x | z) + log p(z) − log q(z) of draws z ~ q: (B,), nats."""
     return log_likelihood + model.prior.log_prob(z) - posterior.log_prob(z)

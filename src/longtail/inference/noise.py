@@ -31,6 +31,7 @@ class Stream(IntEnum):
     REFINE = 3
     BOUND = 4
     COMPLETION = 5
+    COVARIANCE = 6
 
 
 class NoiseKey(NamedTuple):

@@ -1,4 +1,4 @@
-"""The approximate posterior of each row, q(z) = N(μ, diag σ²)."""
+"""The approximate posterior of each row: q(z) = N(μ, diag σ²), or N(μ, Λ⁻¹)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["GaussianPosterior"]
+__all__ = ["FullGaussianPosterior", "GaussianPosterior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +51,33 @@ class GaussianPosterior:
         return GaussianPosterior(
             torch.where(keep, self.mean, zero), torch.where(keep, self.log_var, zero)
         )
+
+
+@dataclass(frozen=True, eq=False)
+class FullGaussianPosterior:
+    """ψ = (μ, L), Λ = L Lᵀ the precision, for B rows.
+
+    Attributes
+    ----------
+    mean
+        μ: (B, K).
+    root
+        L, lower triangular: (B, K, K).
+    """
+
+    mean: Tensor
+    root: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """The reparameterised draw z = μ + L⁻ᵀ ε: (B, K)."""
+        offset: Tensor = torch.linalg.solve_triangular(self.root.mT, noise[:, :, None], upper=True)
+        return self.mean + offset.squeeze(2)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z): (B,), nats."""
+        white = (self.root.mT @ (z - self.mean)[:, :, None]).squeeze(2)
+        return -0.5 * (white.square() + math.log(2 * math.pi)).sum(-1) + self.log_root_det()
+
+    def log_root_det(self) -> Tensor:
+        """½ log |Λ|: (B,)."""
+        return self.root.diagonal(dim1=1, dim2=2).log().sum(1)

@@ -31,7 +31,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtail.model import Decoder
 
@@ -40,7 +40,6 @@ __all__ = [
     "Moments",
     "average_jacobian",
     "feature_rows",
-    "hidden_jacobian",
     "jacobian_at",
 ]
 
@@ -51,39 +50,10 @@ _CHUNK = 8_000_000  # numbers in a temporary array: 32 MB in float32
 _BLOCK_FEATURES, _BLOCK_COLUMNS = 512, 1600
 
 
-def hidden_jacobian(decoder: Decoder, z: Tensor) -> tuple[Tensor, Tensor]:
-    """J_h(z), and h(z), of what the output layer sees.
-
-    Parameters
-    ----------
-    z
-        (S, K).
-
-    Returns
-    -------
-    jacobian, hidden
-        (S, H, K) and (S, H); with a skip, H counts the K linear units too. A unit exactly at 0
-        has derivative 0, as in automatic differentiation.
-    """
-    n, k = z.shape
-    h = z
-    identity = torch.eye(k, dtype=z.dtype, device=z.device).expand(n, k, k)
-    j = identity
-    for depth, layer in enumerate(decoder.hidden_layers):
-        assert isinstance(layer, nn.Linear)
-        before = F.linear(h, layer.weight, layer.bias)
-        j = layer.weight.expand(n, -1, -1) if depth == 0 else torch.matmul(layer.weight, j)
-        j = j * (before > 0)[:, :, None]
-        h = torch.relu(before)
-    if decoder.skip:
-        return torch.cat([j, identity], dim=1), torch.cat([h, z], dim=1)
-    return j, h
-
-
 @torch.no_grad()
 def jacobian_at(decoder: Decoder, z: Tensor, of: JacobianKind) -> Tensor:
     """The Jacobian at each of a few points, in full: (S, K) → (S, V, K). The readable reference."""
-    j_h, h = hidden_jacobian(decoder, z)
+    j_h, h = decoder.hidden_jacobian(z)
     j = torch.matmul(decoder.weight, j_h)
     if of == "logits":
         return j
@@ -107,7 +77,7 @@ def feature_rows(decoder: Decoder, z: Tensor, features: Tensor, of: JacobianKind
     out = torch.empty_like(z)
     sizes = (n_hidden * z.shape[1], n_features)
     for rows in _split(torch.arange(len(z), device=z.device), *sizes):
-        j_h, h = hidden_jacobian(decoder, z[rows])
+        j_h, h = decoder.hidden_jacobian(z[rows])
         w, v = decoder.weight, features[rows]
         if of == "logits":
             out[rows] = torch.bmm(w[v][:, None, :], j_h).squeeze(1)
@@ -228,7 +198,7 @@ class _Linear:
         m_sum = torch.zeros(k, dtype=z.dtype, device=z.device)
         gram = torch.zeros(k, k, dtype=torch.float64, device=z.device)
         for part in _split(z, n_hidden * k, n_features if self.centred else 1):
-            j_h, h = hidden_jacobian(self.decoder, part)
+            j_h, h = self.decoder.hidden_jacobian(part)
             j_sum += j_h.sum(0)
             flat = torch.matmul(self.root, j_h).flatten(0, 1).double()
             gram += flat.T @ flat
@@ -259,7 +229,7 @@ class _Scaled:
         gram = torch.zeros(k, k, dtype=torch.float64, device=z.device)
         at_once = max(1, _BLOCK_COLUMNS // k)
         for part in _split(z, width * k, n_features):
-            j_h, h = hidden_jacobian(self.decoder, part)
+            j_h, h = self.decoder.hidden_jacobian(part)
             p = _softmax(self.decoder, h)
             m = torch.bmm((p @ self.weight[:, :-1])[:, None, :], j_h)
             # (H + 1, S, K): a block of samples is then a matrix.

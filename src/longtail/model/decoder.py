@@ -82,6 +82,34 @@ class Decoder(nn.Module):
             h = torch.relu(F.linear(h, *((w.detach(), c.detach()) if frozen else (w, c))))
         return torch.cat([h, z], dim=-1) if self.skip else h
 
+    def hidden_jacobian(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """J_h = ∂h/∂z, a product of masked weight matrices, and h, of what the output layer sees.
+
+        Parameters
+        ----------
+        z
+            (n, K).
+
+        Returns
+        -------
+        jacobian, hidden
+            (n, H, K) and (n, H); with a skip, H counts the K linear units too. A unit exactly at
+            0 has derivative 0, as in automatic differentiation.
+        """
+        n, k = z.shape
+        h = z
+        identity = torch.eye(k, dtype=z.dtype, device=z.device).expand(n, k, k)
+        j = identity
+        for depth, layer in enumerate(self.hidden_layers):
+            assert isinstance(layer, nn.Linear)
+            before = F.linear(h, layer.weight, layer.bias)
+            j = layer.weight.expand(n, -1, -1) if depth == 0 else torch.matmul(layer.weight, j)
+            j = j * (before > 0)[:, :, None]
+            h = torch.relu(before)
+        if self.skip:
+            return torch.cat([j, identity], dim=1), torch.cat([h, z], dim=1)
+        return j, h
+
     def forward(self, z: Tensor) -> Tensor:
         """Logits a(z): (B, K) → (B, V)."""
         return torch.addmm(self.bias, self.hidden(z), self.weight.T)

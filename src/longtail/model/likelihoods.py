@@ -43,6 +43,25 @@ class Likelihood(ABC):
         """Estimate `log_prob` from a sample of the features, and a row's own: (..., B)."""
 
     @abstractmethod
+    def curvature(self, jacobian: Tensor, logits: Tensor, total: Tensor) -> Tensor:
+        """−∇²_z log p(x | z) of one row whose logits are linear in z.
+
+        Parameters
+        ----------
+        jacobian
+            J = ∂a/∂z: (V, K).
+        logits
+            a: (V,). A feature that stands for several adds the log of their number.
+        total
+            The row's total count, a scalar.
+
+        Returns
+        -------
+        Tensor
+            (K, K), positive semidefinite.
+        """
+
+    @abstractmethod
     def mean(self, logits: Tensor, totals: Tensor) -> Tensor:
         """E[x | z] for rows with the given total counts: (B, V), (B,) → (B, V)."""
 
@@ -89,6 +108,13 @@ class Multinomial(Likelihood):
     ) -> Tensor:
         """Return an estimate of log p(x | z) of each row."""
         return ops.sampled_multinomial_log_prob(h, weight, bias, x, data, sample)
+
+    def curvature(self, jacobian: Tensor, logits: Tensor, total: Tensor) -> Tensor:
+        """Return N Jᵀ (diag p − p pᵀ) J, p = softmax(a)."""
+        p = torch.softmax(logits, 0)
+        centred = jacobian - p @ jacobian
+        root = p.sqrt()[:, None] * centred
+        return total * (root.T @ root)
 
     def mean(self, logits: Tensor, totals: Tensor) -> Tensor:
         """Return N_d · softmax(a)."""

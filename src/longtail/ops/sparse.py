@@ -72,6 +72,10 @@ class SparseRows:
         ones = self.values.new_ones(self.shape[1], 1)
         return _bag_sum(self.indptr, self.indices, self.values, ones).squeeze(1)
 
+    def features_of(self, row: int) -> Tensor:
+        """The features that a row has: int64."""
+        return self.indices[self.indptr[row] : self.indptr[row + 1]]
+
     def row_of_entry(self) -> Tensor:
         """The row number of every stored entry: (nnz,)."""
         rows = torch.arange(self.shape[0], device=self.indptr.device)
