@@ -25,6 +25,7 @@ WRONG = {
     "kl_anneal": [1.1, -0.1],
     "refine_steps": [-1, 1.5, "10", [], [(0, -1)], [(5, 1), (0, 2)], [(0, 1), (0, 2)], [(-1, 2)]],
     "refine_method": ["bfgs"],
+    "importance_samples": [0, 1.5, None],
     "refine_features": [0, "some", 1.5, True, None],
     "theta_features": [-1, None, "some", 0],
     "eval_refine_steps": [-1],

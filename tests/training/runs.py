@@ -20,6 +20,7 @@ BASE = TrainingConfig(
     kl_anneal=0.5,
     refine_schedule=((0, 3),),
     refine_method="natural",
+    importance_samples=1,
     valid_refine=RefineSettings(5),
     patience=None,
     seed=3,

@@ -179,6 +179,14 @@ def fit(
     refine_method: Annotated[
         str, typer.Option(help="'natural' or 'adam'.", rich_help_panel=_TRAINING)
     ] = "natural",
+    importance_samples: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Draws of which one, by importance weight, teaches the decoder; 1: the ELBO.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 1,
     refine_features: Annotated[
         Any,
         typer.Option(

@@ -89,6 +89,7 @@ _CHECKS: dict[str, tuple[Check, str]] = {
         "a whole number ≥ 0, pairs (first epoch, steps) with rising epochs from 0 on, or 'auto'",
     ),
     "refine_method": _one_of(*get_args(RefineMethod)),
+    "importance_samples": _whole(1),
     "refine_features": _features(),
     "theta_features": _features(),
     "eval_refine_steps": _whole(0),

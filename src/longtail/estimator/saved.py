@@ -96,6 +96,7 @@ def _current(config: dict[str, Any]) -> dict[str, Any]:
     if config["format_version"] == 1:
         # The step size of a local optimiser that format 2 no longer has.
         parameters.pop("refine_learning_rate")
+    parameters.setdefault("importance_samples", 1)  # what there was before it was a parameter
     return parameters
 
 

@@ -51,12 +51,16 @@ def elbo(
     noise: Tensor,
     data: DataTerm | None = None,
     *,
+    frozen: bool = False,
     sample: FeatureSample | None = None,
 ) -> ElboTerms:
-    """The terms of ELBO(ψ; x, θ) from one draw per row; with a `sample` of features, estimated."""
+    """The terms of ELBO(ψ; x, θ) from one draw per row.
+
+    With `frozen`, θ gets no gradient; with a `sample` of features, the terms are estimates.
+    """
     z = posterior.sample(noise)
     return ElboTerms(
-        log_likelihood=model.log_likelihood(z, x, data, sample=sample),
+        log_likelihood=model.log_likelihood(z, x, data, frozen=frozen, sample=sample),
         kl=model.prior.kl(posterior.mean, posterior.log_var),
     )
 

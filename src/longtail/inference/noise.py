@@ -32,6 +32,7 @@ class Stream(IntEnum):
     BOUND = 4
     COMPLETION = 5
     COVARIANCE = 6
+    CHOICE = 7
 
 
 class NoiseKey(NamedTuple):

@@ -34,6 +34,9 @@ class TrainingConfig:
         Pairs (first epoch, M): see `schedules.steps_at`.
     refine_method
         The local optimiser: see `RefineSettings`.
+    importance_samples
+        S, draws from ψ* of which one, chosen by importance weight, teaches the decoder; 1 ascends
+        the ELBO.
     valid_refine
         How validation rows are refined.
     patience
@@ -52,6 +55,7 @@ class TrainingConfig:
     kl_anneal: float
     refine_schedule: RefineSchedule
     refine_method: RefineMethod
+    importance_samples: int
     valid_refine: RefineSettings
     patience: int | None
     seed: int

@@ -236,6 +236,7 @@ class _Run:
             kl_weight=self._kl_weight(state.update),
             key=key,
             update=state.update,
+            samples=self.config.importance_samples,
         )
         if not math.isfinite(terms.loss.item()):
             self._raise_non_finite(batch, terms, number)

@@ -6,7 +6,8 @@
 
 The first two evaluations of refinement, made at ψ(x), are also those that teach the encoder. The
 two losses share no parameters, so one backward pass serves both. With M = 0, ψ* = ψ and
-both are the one ELBO of a plain variational auto-encoder.
+both are the one ELBO of a plain variational auto-encoder. With S > 1 draws, θ ascends the
+importance-weighted bound at ψ* instead: see `resample`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from longtail.inference import (
     pair_elbo,
     refine,
 )
+from longtail.training.resample import choose_draw
 
 __all__ = ["StepTerms", "step_terms"]
 
@@ -42,7 +44,7 @@ class StepTerms:
     loss
         Scalar whose gradient is the update's, nats a row.
     amortized, refined
-        Terms at ψ(x) and at ψ* (the same object when M = 0).
+        Terms at ψ(x) and at ψ* (the same object for a plain variational auto-encoder).
     psi
         ψ*, detached.
     """
@@ -61,21 +63,33 @@ def step_terms(
     kl_weight: float,
     key: NoiseKey,
     update: int = 0,
+    samples: int = 1,
 ) -> StepTerms:
     """Compute the loss of a batch; `key` holds the noise of this update, counted from 0."""
     psi = model.amortized(rows.features)
+    k = psi.mean.shape[1]
     sample = None if model.theta_sampler is None else model.theta_sampler.draw(update)
-    if settings.steps == 0:
-        noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_ENCODER, 0)
+    if settings.steps == 0 and samples == 1:
+        noise = normal_noise(key, k, Stream.TRAIN_ENCODER, 0)
         terms = elbo(model.generative, psi, rows.counts, noise, sample=sample)
         return StepTerms(-terms.bound(kl_weight).mean(), terms, terms, psi.detach())
     objective = model.objective(rows.counts, kl_weight)
-    pair = evaluate_pair(objective, psi.detach(), key, 0)
-    amortized = pair_elbo(objective, psi, pair)
-    star = refine(objective, psi, key, settings, first=pair)
-    noise = normal_noise(key, psi.mean.shape[1], Stream.TRAIN_DECODER, 0)
     data = objective.data if sample is None else None
-    refined = elbo(model.generative, star, rows.counts, noise, data, sample=sample)
+    if settings.steps == 0:
+        noise = normal_noise(key, k, Stream.TRAIN_ENCODER, 0)
+        amortized = elbo(model.generative, psi, rows.counts, noise, objective.data, frozen=True)
+        star = psi.detach()
+    else:
+        pair = evaluate_pair(objective, psi.detach(), key, 0)
+        amortized = pair_elbo(objective, psi, pair)
+        star = refine(objective, psi, key, settings, first=pair)
+    if samples == 1:
+        noise = normal_noise(key, k, Stream.TRAIN_DECODER, 0)
+        refined = elbo(model.generative, star, rows.counts, noise, data, sample=sample)
+    else:
+        chosen = choose_draw(objective, star, key, samples, settings.steps)
+        terms = elbo(model.generative, star, rows.counts, chosen.noise, data, sample=sample)
+        refined = ElboTerms(terms.log_likelihood - chosen.advantage, terms.kl)
     # With ψ* fixed the KL has no gradient: only the likelihood teaches θ.
     loss = -amortized.bound(kl_weight).mean() - refined.log_likelihood.mean()
     return StepTerms(loss, amortized, refined, star)
