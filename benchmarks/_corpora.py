@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import tempfile
 from pathlib import Path
@@ -29,6 +30,25 @@ def news(valid_rows: int = 500) -> Parts:
     test, _ = lt.read_counts(data_file(NEWS[1])).align(train.vocabulary)
     train, valid = lt.split_rows(train.drop_empty()[0], [valid_rows], seed=SPLIT_SEED)
     return train, valid, test
+
+
+def news_late(valid_rows: int = 25) -> Parts:
+    """20 Newsgroups with the last rows of each group for validation.
+
+    The test messages are later than the training messages, and the file has each group's in the
+    order in which they arrived, nearly. Validation rows that are later too are not answers within
+    the threads of training rows, as random ones are.
+    """
+    path = data_file(NEWS[0])
+    train = lt.read_counts(path)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        groups = np.array([int(line.split(maxsplit=1)[0]) for line in file])
+    late = np.zeros(train.n_rows, dtype=bool)
+    for group in np.unique(groups):
+        late[np.flatnonzero(groups == group)[-valid_rows:]] = True
+    test, _ = lt.read_counts(data_file(NEWS[1])).align(train.vocabulary)
+    some = train.totals > 0
+    return train[np.flatnonzero(~late & some)], train[np.flatnonzero(late & some)], test
 
 
 def imdb_reviews(

@@ -28,15 +28,16 @@ DATA = (
     "imdb_reviews.parquet",
     "debian_descriptions.parquet",
 )
-KEY = ("digest", "split", "steps", "samples")
+KEY = ("digest", "split", "steps", "samples", "covariance")
 TABLE = RESULTS / "runs" / "fit_matrix.csv"
 COLUMNS = (
     "corpus", "scheme", "seed", "split", "rows", "tokens", "train_rows", "vocabulary", "depth",
     "input", "refined_in_training", "kl_anneal", "learning_rate", "floor_per_doc",
-    "elbo_amortized_per_doc", "elbo_per_doc", "elbo_se", "elbo_nats", "iw_per_doc", "iw_nats",
+    "elbo_amortized_per_doc", "elbo_per_doc", "elbo_se", "elbo_nats", "elbo_full_per_doc",
+    "elbo_full_nats", "iw_per_doc", "iw_nats",
     "completion_per_word", "completion_per_doc", "dims_kl", "dims_variance", "gap_nats", "steps",
-    "samples", "epochs_run", "best_epoch", "train_nats", "train_seconds", "settings", "digest",
-    "threads", "machine", "versions", "command",
+    "samples", "covariance", "epochs_run", "best_epoch", "train_nats", "train_seconds", "settings",
+    "digest", "threads", "machine", "versions", "command",
 )  # fmt: skip
 
 
@@ -48,7 +49,9 @@ def read_table() -> dict[tuple[str, ...], dict[str, Any]]:
         return {tuple(row[k] for k in KEY): row for row in csv.DictReader(file)}
 
 
-def run(experiment: Experiment, split: str, steps: int, samples: int) -> dict[str, Any]:
+def run(
+    experiment: Experiment, split: str, steps: int, samples: int, full_covariance: bool
+) -> dict[str, Any]:
     """Fit, or open what was fitted, and score the rows of a split."""
     train, valid, test = _corpus(experiment.corpus)
     started = time.perf_counter()
@@ -63,7 +66,8 @@ def run(experiment: Experiment, split: str, steps: int, samples: int) -> dict[st
     rows = valid if split == "valid" else test
     model.set_params(eval_refine_steps=steps, eval_samples=samples)
     how = {"split": split, "steps": steps, "samples": samples}
-    return _describe(experiment, model) | _score(model, rows) | how
+    how["covariance"] = "full" if full_covariance else "diagonal"
+    return _describe(experiment, model) | _score(model, rows, full_covariance) | how
 
 
 @functools.lru_cache(1)
@@ -97,8 +101,10 @@ def _describe(experiment: Experiment, model: lt.NonlinearFactorAnalysis) -> dict
     }
 
 
-def _score(model: lt.NonlinearFactorAnalysis, rows: lt.CountMatrix) -> dict[str, Any]:
-    scores = model.evaluate(rows, seed=0)
+def _score(
+    model: lt.NonlinearFactorAnalysis, rows: lt.CountMatrix, full_covariance: bool
+) -> dict[str, Any]:
+    scores = model.evaluate(rows, seed=0, full_covariance=full_covariance)
     completion = scores.completion
     assert completion is not None
     figures = {
@@ -113,6 +119,9 @@ def _score(model: lt.NonlinearFactorAnalysis, rows: lt.CountMatrix) -> dict[str,
         "completion_per_doc": completion.per_doc,
         "gap_nats": scores.elbo_refined.nats_per_row - scores.elbo_amortized.nats_per_row,
     }
+    if scores.elbo_full is not None:
+        figures["elbo_full_per_doc"] = scores.elbo_full.per_doc
+        figures["elbo_full_nats"] = scores.elbo_full.nats_per_row
     return {name: f"{value:.6g}" for name, value in figures.items()} | {
         "rows": scores.rows,
         "tokens": scores.tokens,
@@ -130,6 +139,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", choices=["valid", "test"], default="valid")
     parser.add_argument("--steps", type=int, default=50, help="M of ψ*")
     parser.add_argument("--samples", type=int, default=20, help="S of the expectations")
+    parser.add_argument(
+        "--full-covariance", action="store_true", help="tighter bounds of the same fits; slow"
+    )
     parser.add_argument("--list", action="store_true", help="say what remains, run nothing")
     args = parser.parse_args(argv)
     chosen = [
@@ -138,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (not args.scheme or any(s in e.scheme for s in args.scheme))
         and (not args.corpus or e.corpus in args.corpus)
     ]
-    scoring = (args.split, str(args.steps), str(args.samples))
+    covariance = "full" if args.full_covariance else "diagonal"
+    scoring = (args.split, str(args.steps), str(args.samples), covariance)
     done = read_table()
     left = [e for e in chosen if (e.digest, *scoring) not in done]
     print(f"{len(chosen) - len(left)} of {len(chosen)} runs have their row ({args.split} rows).")
@@ -147,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"  {experiment.name}")
             continue
         print(f"[{number}/{len(left)}] {experiment.name}", file=sys.stderr, flush=True)
-        row = run(experiment, args.split, args.steps, args.samples)
+        row = run(experiment, args.split, args.steps, args.samples, args.full_covariance)
         # Read again: another process may have added rows meanwhile.
         table = read_table() | {(experiment.digest, *scoring): row}
         replace_csv(TABLE, COLUMNS, table.values())

@@ -5,7 +5,7 @@ import pytest
 
 from longtail import NonlinearFactorAnalysis
 from longtail.errors import ParameterError
-from longtail.estimator.parameters import _CHECKS, refine_schedule
+from longtail.estimator.parameters import _CHECKS, draws_for_theta, refine_schedule
 from tests.estimator.models import words
 
 WRONG = {
@@ -25,7 +25,7 @@ WRONG = {
     "kl_anneal": [1.1, -0.1],
     "refine_steps": [-1, 1.5, "10", [], [(0, -1)], [(5, 1), (0, 2)], [(0, 1), (0, 2)], [(-1, 2)]],
     "refine_method": ["bfgs"],
-    "importance_samples": [0, 1.5, None],
+    "importance_samples": [0, 1.5, None, "many", True],
     "refine_features": [0, "some", 1.5, True, None],
     "theta_features": [-1, None, "some", 0],
     "eval_refine_steps": [-1],
@@ -48,6 +48,7 @@ RIGHT = {
     "refine_features": ["auto", "all", 1, np.int64(7)],
     "theta_features": ["auto", "all", 1],
     "refine_method": ["natural", "adam"],
+    "importance_samples": [1, np.int64(8), "auto"],
     "refine_steps": [0, "auto", np.int64(3), [(0, 0), (20, 10)], ((5, 1),), [[0, 1]]],
     "eval_refine_steps": [0],
     "validation_fraction": [0, 0.99],
@@ -90,6 +91,12 @@ def test_all_faults_are_told_at_once():
 def test_a_parameter_error_is_a_value_error():
     with pytest.raises(ValueError, match="n_components"):
         NonlinearFactorAnalysis(n_components=0).fit(words())
+
+
+def test_draws_for_theta():
+    assert draws_for_theta(5, ((0, 0),)) == 5
+    assert draws_for_theta("auto", ((0, 0),)) == 1
+    assert draws_for_theta("auto", ((0, 0), (3, 2))) == 8
 
 
 def test_refine_schedule():

@@ -12,6 +12,7 @@ from longtail.cli.options import (
     JsonOption,
     SeedOption,
     parse_df,
+    parse_draws,
     parse_features,
     parse_ngrams,
     parse_refine_steps,
@@ -144,19 +145,19 @@ def fit(
     ] = False,
     epochs: Annotated[
         int, typer.Option(help="Passes over the rows, at most.", rich_help_panel=_TRAINING)
-    ] = 100,
+    ] = 60,
     batch_size: Annotated[
         int, typer.Option(help="Rows an update.", rich_help_panel=_TRAINING)
     ] = 500,
     learning_rate: Annotated[
         float, typer.Option(help="Peak step size of Adam.", rich_help_panel=_TRAINING)
-    ] = 1e-3,
+    ] = 2e-3,
     lr_schedule: Annotated[
         str, typer.Option(help="'cosine' or 'constant'.", rich_help_panel=_TRAINING)
     ] = "cosine",
     weight_decay: Annotated[
         float, typer.Option(help="Decay of weight matrices.", rich_help_panel=_TRAINING)
-    ] = 1.0,
+    ] = 2.0,
     feature_dropout: Annotated[
         float,
         typer.Option(help="Share of features hidden from the encoder.", rich_help_panel=_TRAINING),
@@ -180,13 +181,14 @@ def fit(
         str, typer.Option(help="'natural' or 'adam'.", rich_help_panel=_TRAINING)
     ] = "natural",
     importance_samples: Annotated[
-        int,
+        Any,
         typer.Option(
-            min=1,
+            parser=parse_draws,
+            metavar="S|auto",
             help="Draws of which one, by importance weight, teaches the decoder; 1: the ELBO.",
             rich_help_panel=_TRAINING,
         ),
-    ] = 1,
+    ] = "auto",
     refine_features: Annotated[
         Any,
         typer.Option(

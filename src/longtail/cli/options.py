@@ -13,6 +13,7 @@ __all__ = [
     "ModelArgument",
     "SeedOption",
     "parse_df",
+    "parse_draws",
     "parse_features",
     "parse_ngrams",
     "parse_refine_steps",
@@ -68,6 +69,16 @@ def parse_features(text: Any) -> int | str:
         raise typer.BadParameter(
             f"expected a number of features, 'auto' or 'all'; got {text!r}"
         ) from None
+
+
+def parse_draws(text: Any) -> int | str:
+    """A number of draws, or "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a number of draws or 'auto'; got {text!r}") from None
 
 
 def parse_refine_steps(text: str) -> int | list[tuple[int, int]] | Literal["auto"]:

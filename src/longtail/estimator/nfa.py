@@ -28,7 +28,7 @@ from longtail.estimator.network import (
     typical_norm,
     unigram_frequencies,
 )
-from longtail.estimator.parameters import check_parameters, refine_schedule
+from longtail.estimator.parameters import check_parameters, draws_for_theta, refine_schedule
 from longtail.estimator.prepare import TrainingRows, prepare, unseen_notice
 from longtail.estimator.saved import to_archive
 from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
@@ -113,10 +113,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     refine_method : {"natural", "adam"}
         Local optimiser, in training and scoring: natural gradients from antithetic pairs, or
         Adam with the step sizes of Krishnan et al. 2018 (who took 100 steps).
-    importance_samples : int
+    importance_samples : int or "auto"
         Draws from a row's ψ* of which one, chosen by importance weight, teaches the decoder: it
         then ascends the importance-weighted bound (Burda et al. 2016) and not the ELBO, which 1
-        stands for. More draws fit better where posteriors are far from a diagonal Gaussian.
+        stands for. "auto" is 8, and 1 without refinement: a plain variational auto-encoder.
     refine_features : int, "auto" or "all"
         Features that stand for all of them in a refinement step: the frequent ones, some of the
         rest, and each row's own. "auto" draws a twentieth, and at least 1,000, of 5,000 features
@@ -180,16 +180,16 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         encoder_layers: int = 2,
         decoder_layers: int = 2,
         skip: bool = False,
-        epochs: int = 100,
+        epochs: int = 60,
         batch_size: int = 500,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         lr_schedule: Literal["cosine", "constant"] = "cosine",
-        weight_decay: float = 1.0,
+        weight_decay: float = 2.0,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] | Literal["auto"] = "auto",
         refine_method: RefineMethod = "natural",
-        importance_samples: int = 1,
+        importance_samples: int | Literal["auto"] = "auto",
         refine_features: int | str = "auto",
         theta_features: int | str = "all",
         eval_refine_steps: int = 50,
@@ -372,6 +372,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 bar.close()
 
     def _training_config(self, seed: int) -> TrainingConfig:
+        schedule = refine_schedule(
+            self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
+        )
         return TrainingConfig(
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
@@ -380,11 +383,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             weight_decay=float(self.weight_decay),
             feature_dropout=float(self.feature_dropout),
             kl_anneal=float(self.kl_anneal),
-            refine_schedule=refine_schedule(
-                self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
-            ),
+            refine_schedule=schedule,
             refine_method=self.refine_method,
-            importance_samples=int(self.importance_samples),
+            importance_samples=draws_for_theta(self.importance_samples, schedule),
             valid_refine=self._refine_settings(min(_VALID_STEPS, int(self.eval_refine_steps))),
             patience=self.patience,
             seed=seed,
