@@ -14,15 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchmarks._corpora import Parts, debian, imdb_texts, news, news_late
-from benchmarks._fits import settings_of
+from benchmarks._fits import identity_of, settings_of
 
 __all__ = ["CORPORA", "QUESTIONS", "Experiment", "all_experiments", "read_corpus"]
 
 SEEDS = (0, 1, 2)
 
-# Parameters that came after the first rows, with the value that changes nothing: rows of before
-# are rows of that value.
-ADDED: dict[str, Any] = {"importance_samples": 1}
 
 CORPORA: dict[str, Callable[[], Parts]] = {
     "20news": news,
@@ -72,11 +69,7 @@ class Experiment:
     @property
     def digest(self) -> str:
         """Identifies what is fitted, whatever it is called; other defaults are another fit."""
-        settings = self.settings
-        for name, neutral in ADDED.items():
-            if settings[name] == neutral:
-                del settings[name]
-        key = [self.corpus, settings, self.seed]
+        key = [self.corpus, identity_of(self.parameters), self.seed]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -89,6 +82,7 @@ BASE: dict[str, Any] = {
     "learning_rate": 1e-3,
     "weight_decay": 1.0,
     "importance_samples": 1,
+    "output_epsilon": 1e-8,
 }
 
 
@@ -194,12 +188,19 @@ def _best() -> Iterator[Experiment]:
     yield Experiment("imdb-full-20k", "best", {**base, "epochs": 30, "weight_decay": 4.0})
 
 
+def _defaults() -> Iterator[Experiment]:
+    """The library's defaults, whatever they are."""
+    for corpus in ("20news", "imdb-full-10k", "imdb-full-20k"):
+        yield Experiment(corpus, "default", {})
+
+
 QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "search": _search,
     "best": _best,
     "before": _before,
     "late": _late,
     "draws": _draws,
+    "defaults": _defaults,
     "two-by-two": _two_by_two,
     "decay": _decay,
     "inputs": _inputs,

@@ -20,6 +20,10 @@ from torch import nn
 import longtail as lt
 from longtail.inference import HybridModel
 
+# Parameters that came after the first fits, with the value that changes nothing: fits of before
+# are fits of that value.
+ADDED: dict[str, Any] = {"importance_samples": 1, "output_epsilon": 1e-8}
+
 MODELS = Path(__file__).parent / ".models"
 
 
@@ -46,6 +50,11 @@ def settings_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if k not in ("random_state", "device", "verbose")}
 
 
+def identity_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that a fit is known by."""
+    return {k: v for k, v in settings_of(parameters).items() if k not in ADDED or v != ADDED[k]}
+
+
 def fitted(
     name: str,
     train: lt.CountMatrix,
@@ -56,7 +65,7 @@ def fitted(
 ) -> lt.NonlinearFactorAnalysis:
     """The model of that name: opened if it was fitted before, otherwise fitted and kept."""
     key = {
-        "parameters": settings_of(parameters),
+        "parameters": identity_of(parameters),
         "seed": parameters.get("random_state"),
         "textbook": textbook,
     }

@@ -26,10 +26,11 @@ HEADS = ("ELBO, ψ(x)", "ELBO, ψ\\*", "importance-weighted", "completion")
 Rows = list[dict[str, Any]]
 
 
-def rows_of(question: str, split: str = "valid") -> Rows:
+def rows_of(question: str, split: str = "valid", covariance: str = "diagonal") -> Rows:
     """The rows of a question's experiments, under its names for them."""
     frame = pl.read_csv(TABLE, schema_overrides={"input": pl.String}, infer_schema_length=None)
-    kept = {r["digest"]: r for r in frame.filter(pl.col("split") == split).to_dicts()}
+    frame = frame.filter(pl.col("split") == split, pl.col("covariance") == covariance)
+    kept = {r["digest"]: r for r in frame.to_dicts()}
     found = []
     for experiment in QUESTIONS[question]():
         if experiment.digest in kept:
@@ -61,6 +62,22 @@ def by_scheme(question: str, split: str = "valid") -> Callable[[], str]:
             for r in rows_of(question, split)
         ]
         return markdown(["run", *HEADS, "dimensions"], lines)
+
+    return table
+
+
+def with_covariance(question: str, split: str) -> Callable[[], str]:
+    """One line per run, with the rung of a full covariance."""
+
+    def table() -> str:
+        lines = []
+        for r in rows_of(question, split, "full"):
+            amortized, star, iw, completion = figures(r)
+            full = f"{float(r['elbo_full_per_doc']):,.0f}"
+            name = f"{r['corpus']}, {r['scheme']}, seed {r['seed']}"
+            lines.append([name, amortized, star, full, iw, completion, r["dims_kl"]])
+        heads = ["run", *HEADS[:2], "ELBO, full covariance", *HEADS[2:], "dimensions"]
+        return markdown(heads, lines)
 
     return table
 
@@ -129,7 +146,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "sparsity": by_scheme("sparsity"),
     "search": by_scheme("search"),
     "decay": by_scheme("decay"),
-    "best": by_scheme("best", "test"),
+    "late": by_scheme("late"),
+    "draws": by_scheme("draws"),
+    "draws-full": with_covariance("draws", "valid"),
+    "defaults": by_scheme("defaults"),
+    "before": by_scheme("before", "test"),
+    "best": with_covariance("best", "test"),
     "peers": peers,
 }
 

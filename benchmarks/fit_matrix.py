@@ -136,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--question", choices=[*QUESTIONS], action="append", help="default: all")
     parser.add_argument("--scheme", action="append", help="only schemes that contain this")
     parser.add_argument("--corpus", action="append", help="only these corpora")
+    parser.add_argument("--seed", action="append", type=int, help="only these seeds")
     parser.add_argument("--split", choices=["valid", "test"], default="valid")
     parser.add_argument("--steps", type=int, default=50, help="M of ψ*")
     parser.add_argument("--samples", type=int, default=20, help="S of the expectations")
@@ -149,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for e in all_experiments(args.question)
         if (not args.scheme or any(s in e.scheme for s in args.scheme))
         and (not args.corpus or e.corpus in args.corpus)
+        and (not args.seed or e.seed in args.seed)
     ]
     covariance = "full" if args.full_covariance else "diagonal"
     scoring = (args.split, str(args.steps), str(args.samples), covariance)

@@ -25,7 +25,7 @@ def test_a_fit_that_two_questions_share_is_run_once() -> None:
     experiments = all_experiments(["two-by-two", "inputs"])
     digests = [e.digest for e in experiments]
     assert len(set(digests)) == len(digests)
-    shared = Experiment("20news", "hybrid-tfidf", {"epochs": 50, "features": "tfidf"})
+    shared = Experiment("20news", "hybrid-tfidf", {**_experiments.BASE, "features": "tfidf"})
     assert digests.count(shared.digest) == 1
     assert shared.name not in [e.name for e in experiments]  # it stands as one of the 2×2
 
@@ -37,6 +37,13 @@ def test_a_parameter_spelt_out_at_its_default_is_the_same_fit() -> None:
         == Experiment("20news", "b", {}).digest
         != Experiment("20news", "a", {"weight_decay": given * 2}).digest
     )
+
+
+def test_a_parameter_that_came_later_leaves_earlier_fits_as_they_are() -> None:
+    neutral = Experiment("20news", "a", {**_experiments.BASE, **_fits.ADDED})
+    assert not set(_fits.ADDED) & set(_fits.identity_of(neutral.parameters))
+    moved = {**_experiments.BASE, "importance_samples": 8}
+    assert Experiment("20news", "a", moved).digest != neutral.digest
 
 
 def test_another_seed_corpus_or_default_is_another_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +78,7 @@ def test_a_run_writes_one_row_and_is_not_run_again(
 
     fit_matrix.main(arguments)
     ((key, row),) = fit_matrix.read_table().items()
-    assert key[1:] == ("valid", "4", "2")
+    assert key[1:] == ("valid", "4", "2", "diagonal")
     assert (row["corpus"], row["scheme"], row["seed"]) == ("small", "tiny", "3")
     assert json.loads(row["settings"])["n_hidden"] == 8
     assert float(row["floor_per_doc"]) > 1
@@ -83,3 +90,9 @@ def test_a_run_writes_one_row_and_is_not_run_again(
     assert "1 of 1" in capsys.readouterr().out
     fit_matrix.main([*arguments[:-1], "3", "--split", "test", "--list"])
     assert "0 of 1" in capsys.readouterr().out
+    fit_matrix.main([*arguments, "--seed", "4", "--list"])
+    assert "0 of 0" in capsys.readouterr().out
+    fit_matrix.main([*arguments, "--full-covariance"])
+    full = [r for k, r in fit_matrix.read_table().items() if k[-1] == "full"]
+    assert float(full[0]["elbo_full_nats"]) > float(row["elbo_nats"]) - 1
+    assert full[0]["elbo_nats"] == row["elbo_nats"]

@@ -21,6 +21,7 @@ WRONG = {
     "learning_rate": [0, -1e-3, np.nan, np.inf, "fast"],
     "lr_schedule": ["linear"],
     "weight_decay": [-1, np.nan, np.inf],
+    "output_epsilon": [0, -1, np.nan],
     "feature_dropout": [1.0, -0.1, np.nan],
     "kl_anneal": [1.1, -0.1],
     "refine_steps": [-1, 1.5, "10", [], [(0, -1)], [(5, 1), (0, 2)], [(0, 1), (0, 2)], [(-1, 2)]],

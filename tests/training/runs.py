@@ -16,6 +16,7 @@ BASE = TrainingConfig(
     learning_rate=0.01,
     lr_schedule="cosine",
     weight_decay=0.01,
+    output_epsilon=1e-8,
     feature_dropout=0.0,
     kl_anneal=0.5,
     refine_schedule=((0, 3),),

@@ -14,7 +14,7 @@ from longtail.evaluation.evaluate import make_batches
 from longtail.inference import RefineSettings
 from longtail.training import Callback, fit
 from longtail.training.checkpoint import CheckpointStore
-from longtail.training.fit import _VALID_SAMPLES, flush_subnormal
+from longtail.training.fit import _VALID_SAMPLES, flush_subnormal, optimizer_of
 from tests.builders import prepared, small_network, topic_counts
 from tests.training import runs
 from tests.training.runs import BASE, run, same_weights, timeless
@@ -93,6 +93,21 @@ def test_the_noise_is_fresh_at_each_update(steps):
     _, result = run(n_valid=0, learning_rate=1e-30, refine_schedule=((0, steps),))
     bounds = [r.train_nats_per_row for r in result.history]
     assert min(np.abs(np.diff(sorted(bounds)))) > 1e-4
+
+
+def test_epsilon_holds_back_small_gradients_of_the_output_layer_alone():
+    network = small_network(6, 3)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    optimizer = optimizer_of(network, learning_rate=0.01, weight_decay=0.0, output_epsilon=1e-2)
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-4)
+    network.generative.decoder.weight.grad[0] = 100.0
+    optimizer.step()
+    moved = {k: (v - before[k]).abs() for k, v in network.state_dict().items()}
+    output = moved.pop("generative.decoder.weight")
+    torch.testing.assert_close(output[0], torch.full_like(output[0], 0.01), rtol=1e-2, atol=0)
+    assert output[1:].max() < 2e-4
+    assert all(v.min() > 0.0099 for v in moved.values())
 
 
 def test_weight_decay_spares_biases():

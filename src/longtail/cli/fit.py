@@ -158,6 +158,13 @@ def fit(
     weight_decay: Annotated[
         float, typer.Option(help="Decay of weight matrices.", rich_help_panel=_TRAINING)
     ] = 2.0,
+    output_epsilon: Annotated[
+        float,
+        typer.Option(
+            help="Adam's ε for the output layer: larger holds rare features back.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 1e-2,
     feature_dropout: Annotated[
         float,
         typer.Option(help="Share of features hidden from the encoder.", rich_help_panel=_TRAINING),

@@ -102,6 +102,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Decoupled decay of the weight matrices (each update shrinks them by the share learning
         rate × decay). Less fits rows that resemble the training rows better; more, rows that do
         not, and it brings the inference network's own guess closer.
+    output_epsilon : float
+        Adam's ε for the output layer. With 1e-8, its usual value, the weights of rare and frequent
+        features move equally far; larger values hold rare ones back, so that they overfit less.
     feature_dropout : float
         Share of a row's features hidden from the encoder at each update.
     kl_anneal : float
@@ -185,6 +188,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         learning_rate: float = 2e-3,
         lr_schedule: Literal["cosine", "constant"] = "cosine",
         weight_decay: float = 2.0,
+        output_epsilon: float = 1e-2,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] | Literal["auto"] = "auto",
@@ -213,6 +217,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.learning_rate = learning_rate
         self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
+        self.output_epsilon = output_epsilon
         self.feature_dropout = feature_dropout
         self.kl_anneal = kl_anneal
         self.refine_steps = refine_steps
@@ -381,6 +386,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             learning_rate=float(self.learning_rate),
             lr_schedule=self.lr_schedule,
             weight_decay=float(self.weight_decay),
+            output_epsilon=float(self.output_epsilon),
             feature_dropout=float(self.feature_dropout),
             kl_anneal=float(self.kl_anneal),
             refine_schedule=schedule,

@@ -85,6 +85,7 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     "learning_rate": _real(0, open_low=True),
     "lr_schedule": _one_of("cosine", "constant"),
     "weight_decay": _real(0),
+    "output_epsilon": _real(0, open_low=True),
     "feature_dropout": _real(0, 1, open_high=True),
     "kl_anneal": _real(0, 1),
     "refine_steps": (

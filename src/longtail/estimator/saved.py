@@ -96,7 +96,9 @@ def _current(config: dict[str, Any]) -> dict[str, Any]:
     if config["format_version"] == 1:
         # The step size of a local optimiser that format 2 no longer has.
         parameters.pop("refine_learning_rate")
-    parameters.setdefault("importance_samples", 1)  # what there was before it was a parameter
+    # What there was before these were parameters.
+    parameters.setdefault("importance_samples", 1)
+    parameters.setdefault("output_epsilon", 1e-8)
     return parameters
 
 

@@ -25,6 +25,8 @@ class TrainingConfig:
         Adam's peak step size; "cosine" falls to 0 at the last epoch, "constant" does not.
     weight_decay
         Decoupled (AdamW), on weight matrices; not on biases.
+    output_epsilon
+        Adam's ε for the output layer: see `optimizer_of`.
     feature_dropout
         Share of a row's features hidden from the encoder at each update (the likelihood still
         scores all of them).
@@ -51,6 +53,7 @@ class TrainingConfig:
     learning_rate: float
     lr_schedule: Literal["cosine", "constant"]
     weight_decay: float
+    output_epsilon: float
     feature_dropout: float
     kl_anneal: float
     refine_schedule: RefineSchedule

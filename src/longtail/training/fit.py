@@ -153,7 +153,9 @@ class _Run:
         if valid is not None:
             self.valid = make_batches(valid, transform, config.batch_size)
             self.valid_totals = valid.totals
-        self.optimizer = optimizer_of(model, config.learning_rate, config.weight_decay)
+        self.optimizer = optimizer_of(
+            model, config.learning_rate, config.weight_decay, config.output_epsilon
+        )
         self.total_updates = config.epochs * len(self.batches)
         self.state = _State()
 
@@ -367,13 +369,20 @@ _REMEDY = (
 
 
 def optimizer_of(
-    model: HybridModel, learning_rate: float, weight_decay: float
+    model: HybridModel, learning_rate: float, weight_decay: float, output_epsilon: float = 1e-8
 ) -> torch.optim.Optimizer:
-    """AdamW in one fused kernel, whose decay spares the biases."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
+    """AdamW in one fused kernel, whose decay spares the biases.
+
+    Adam divides each gradient by its usual size, so that the weights of a rare feature, whose few
+    occurrences say little, move as far as those of a frequent one. An ε of the order of their
+    gradients keeps the rare ones' steps small, and leaves them to the decay.
+    """
+    output = model.generative.decoder.weight
+    matrices = [p for p in model.parameters() if p.ndim > 1 and p is not output]
     biases = [p for p in model.parameters() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": weight_decay},
+        {"params": [output], "weight_decay": weight_decay, "eps": output_epsilon},
         {"params": biases, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
