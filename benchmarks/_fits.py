@@ -24,6 +24,10 @@ from longtail.inference import HybridModel
 # are fits of that value.
 ADDED: dict[str, Any] = {"importance_samples": 1, "output_epsilon": 1e-8}
 
+# The library's first defaults. What was measured under them names them, so that its command makes
+# the same fit again.
+FIRST: dict[str, Any] = {"epochs": 100, "learning_rate": 1e-3, "weight_decay": 1.0, **ADDED}
+
 MODELS = Path(__file__).parent / ".models"
 
 

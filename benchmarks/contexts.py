@@ -16,13 +16,14 @@ import polars as pl
 
 import longtail as lt
 from benchmarks._corpora import docstrings
-from benchmarks._fits import fitted
+from benchmarks._fits import FIRST, fitted
 from benchmarks.rows import ROOT, metric_rows, write_rows
 
 NAME = "contexts"
 IMAGES = ROOT / "docs" / "images"
 TABLE = ROOT / "docs" / "contexts.csv"
 SETTINGS = {
+    **FIRST,
     "random_state": 0,
     "epochs": 30,
     "refine_steps": [(0, 0), (24, 5)],

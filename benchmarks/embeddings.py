@@ -20,7 +20,7 @@ import polars as pl
 
 import longtail as lt
 from benchmarks._corpora import diagnoses, imdb_reviews, imdb_sentences
-from benchmarks._fits import fitted
+from benchmarks._fits import FIRST, fitted
 from benchmarks._peers import ppmi_svd, sentences_of, word2vec
 from benchmarks.rows import data_file, metric_rows, write_rows
 
@@ -34,6 +34,7 @@ DATA = (
 NAME = "embeddings"
 FEATURES = 15_000
 IMDB_SETTINGS = {
+    **FIRST,
     "random_state": 0,
     "epochs": 22,
     "refine_steps": [(0, 0), (19, 5)],
@@ -41,6 +42,7 @@ IMDB_SETTINGS = {
     "patience": None,
 }
 CODES_SETTINGS = {
+    **FIRST,
     "random_state": 0,
     "epochs": 25,
     "refine_steps": [(0, 0), (21, 5)],

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import longtail as lt
 from benchmarks._corpora import news
+from benchmarks._fits import FIRST
 from benchmarks.rows import metric_rows, write_rows
 
 DATA = ("20news_miao/train.feat.gz", "20news_miao/test.feat.gz", "20news_miao/vocab.txt")
@@ -37,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     train, valid, _ = news()
     for case in args.case or SCHEDULES:
         model = lt.NonlinearFactorAnalysis(
-            epochs=EPOCHS, refine_steps=SCHEDULES[case], random_state=args.seed
+            **{**FIRST, "epochs": EPOCHS},
+            refine_steps=SCHEDULES[case],
+            random_state=args.seed,
         ).fit(train, valid=valid)
         seconds = sum(train.n_rows / record.rows_per_second for record in model.history_)
         scores = model.evaluate(valid, samples=10, refine_steps=100, completion=False, seed=0)

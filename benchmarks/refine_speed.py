@@ -22,7 +22,7 @@ from torch import Tensor
 
 import longtail as lt
 from benchmarks import _corpora, _port
-from benchmarks._fits import fitted
+from benchmarks._fits import FIRST, fitted
 from benchmarks.refine_step import interleaved
 from benchmarks.rows import metric_rows, quantiles, write_rows
 from longtail.evaluation.evaluate import make_batches
@@ -97,18 +97,18 @@ def problems() -> dict[str, Callable[[], Problem]]:
     def news(layers: int, steps: int) -> Problem:
         train, valid, _ = _corpora.news()
         name = f"20news_miao-L{layers}-M{steps}"
-        settings = {"decoder_layers": layers, "refine_steps": steps, "epochs": 30}
+        settings = {**FIRST, "decoder_layers": layers, "refine_steps": steps, "epochs": 30}
         return Problem.of(fitted(name, train, valid, random_state=0, **settings), valid, 500)
 
     def imdb() -> Problem:
         train, valid, _ = _corpora.imdb_subset(6000, 1000, 20_000)
-        settings = {"refine_steps": 4, "epochs": 20}
+        settings = {**FIRST, "refine_steps": 4, "epochs": 20}
         model = fitted("imdb-V20000", train, valid, random_state=0, **settings)
         return Problem.of(model, valid, 500)
 
     def nhds() -> Problem:
         train, valid, _ = lt.split_rows(_corpora.diagnoses(), [2000, 2000], seed=0)
-        settings = {"refine_steps": 4, "epochs": 5}
+        settings = {**FIRST, "refine_steps": 4, "epochs": 5}
         model = fitted("nhds-speed", train, valid, random_state=0, **settings)
         return Problem.of(model, valid, 500)
 

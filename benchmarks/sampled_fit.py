@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import longtail as lt
 from benchmarks._corpora import imdb_subset
+from benchmarks._fits import FIRST
 from benchmarks.rows import metric_rows, write_rows
 
 DATA = ("imdb_reviews.parquet",)
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     train, valid, _ = imdb_subset(6000, 1000, 20_000)
     for case in args.case or CASES:
         model = lt.NonlinearFactorAnalysis(
-            epochs=EPOCHS, validation_fraction=0, random_state=args.seed, **CASES[case]
+            **{**FIRST, "epochs": EPOCHS, "validation_fraction": 0, **CASES[case]},
+            random_state=args.seed,
         ).fit(train)
         speed = sorted(record.rows_per_second for record in model.history_)
         # Scored alike, whatever it was fitted with.

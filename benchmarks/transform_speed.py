@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 import longtail as lt
 from benchmarks._corpora import SPLIT_SEED, imdb_reviews
-from benchmarks._fits import fitted
+from benchmarks._fits import FIRST, fitted
 from benchmarks._lda import bags_of_words
 from benchmarks._peers import repeated_tokens
 from benchmarks.rows import Row, metric_rows, quantiles, threads, write_rows
@@ -40,7 +40,7 @@ WITHIN = 0.005
 N_TOPICS = 100
 _INFERENCE_CHUNK = 2000  # gensim's default chunk in training
 
-MODEL = {"refine_steps": 0, "epochs": 10}
+MODEL = {**FIRST, "refine_steps": 0, "epochs": 10}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
