@@ -152,6 +152,25 @@ def _draws() -> Iterator[Experiment]:
                 yield Experiment(corpus, f"{scheme}-draws{samples}", settings)
 
 
+def _rare() -> Iterator[Experiment]:
+    """Adam's ε for the output layer, which holds rare features back."""
+    draws: dict[str, Any] = {**BASE, "learning_rate": 2e-3, "importance_samples": 8}
+    imdb = {**draws, "epochs": 30}
+    trials: dict[tuple[str, str], dict[str, Any]] = {
+        ("20news-late", "epsilon1e-8"): draws,
+        ("20news-late", "epsilon0.01"): {**draws, "output_epsilon": 1e-2},
+        ("imdb-full-10k", "decay4-epsilon1e-8"): {**imdb, "weight_decay": 4.0},
+        ("imdb-full-10k", "decay2-epsilon0.01"): {
+            **imdb, "weight_decay": 2.0, "output_epsilon": 1e-2
+        },
+        ("imdb-full-10k", "decay2-epsilon0.05"): {
+            **imdb, "weight_decay": 2.0, "output_epsilon": 5e-2
+        },
+    }  # fmt: skip
+    for (corpus, scheme), settings in trials.items():
+        yield Experiment(corpus, scheme, settings)
+
+
 def _late() -> Iterator[Experiment]:
     """Settings judged by validation rows that are later than the training rows."""
     base = {**BASE, "learning_rate": 2e-3}
@@ -193,6 +212,7 @@ QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "before": _before,
     "late": _late,
     "draws": _draws,
+    "rare": _rare,
     "defaults": _defaults,
     "two-by-two": _two_by_two,
     "decay": _decay,

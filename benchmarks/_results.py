@@ -149,6 +149,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "late": by_scheme("late"),
     "draws": by_scheme("draws"),
     "draws-full": with_covariance("draws", "valid"),
+    "rare": by_scheme("rare"),
     "defaults": by_scheme("defaults"),
     "before": by_scheme("before", "test"),
     "best": with_covariance("best", "test"),

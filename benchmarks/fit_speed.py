@@ -1,8 +1,9 @@
 """Time of a whole fit on 20news_miao: plain, hybrid, and the published recipe in plain PyTorch.
 
-Three fits of the same rows with the same decoder (2 layers of 400, K = 100): by the library without
-refinement ("plain") and at its first defaults ("hybrid"), both until the validation bound stops rising;
-and by the autograd port of the published recipe with its M = 100 ("port"; see `_port`).
+Three fits of the same rows with the same decoder (2 layers of 400, K = 100): by the library
+without refinement ("plain") and at its first defaults ("hybrid"), both until the validation bound
+stops rising; and by the autograd port of the published recipe with its M = 100 ("port"; see
+`_port`).
 
 After each epoch the 500 validation rows are scored, off the clock and for all three in one way:
 the library's ELBO at ψ* with M = 100, S = 5, seed 0. The clock is that of the training epochs
