@@ -140,7 +140,7 @@ def train_memory(n_features: int) -> dict[str, float]:
         "theta_features": "all",
     }
     network = build_network(settings, unigram / unigram.sum(), input_scale=1.0, seed=0)
-    optimizer = optimizer_of(network, learning_rate=1e-3, weight_decay=1.0)
+    optimizer = optimizer_of(network, 1e-3, weight_decay=1.0, output_epsilon=1e-8)
     x = SparseRows.from_scipy(csr)
     batch = Rows(x, x, torch.arange(B))
     seconds = []

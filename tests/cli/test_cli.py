@@ -132,12 +132,12 @@ def test_info_describes_the_model(folder):
 
 def test_how_it_refines_reaches_the_model(folder, tmp_path):
     options = ["--refine-method", "adam", "--refine-features", "5", "--theta-features", "auto"]
-    options += ["--importance-samples", "3"]
+    options += ["--importance-samples", "3", "--output-epsilon", "0.5"]
     done = run("fit", folder / "train.parquet", "--out", tmp_path / "m", *SMALL, *options)
     assert done.returncode == 0, done.stderr
     model = longtail.load(tmp_path / "m")
     assert (model.refine_method, model.refine_features, model.theta_features) == ("adam", 5, "auto")
-    assert model.importance_samples == 3
+    assert (model.importance_samples, model.output_epsilon) == (3, 0.5)
     assert model.network_.refine_sampler.inclusion.sum().item() == pytest.approx(5)
     assert model.network_.theta_sampler is None
 

@@ -43,6 +43,7 @@ def test_what_was_saved(version):
     assert model.read_settings_ == expected
     assert (model.n_components, model.n_hidden, model.skip) == (2, 4, True)
     assert model.refine_steps == [[0, 0], [5, 3]]
+    assert (model.importance_samples, model.output_epsilon) == (1, 1e-8)
     assert model.fit_info_["train_rows"] == 108
     assert len(model.history_) == model.n_iter_ > 5
     assert model.evaluate(rows).dropped_rows == 1

@@ -5,7 +5,7 @@ import pytest
 
 from longtail import NonlinearFactorAnalysis
 from longtail.errors import ParameterError
-from longtail.estimator.parameters import _CHECKS, draws_for_theta, refine_schedule
+from longtail.estimator.parameters import _CHECKS, refine_schedule
 from tests.estimator.models import words
 
 WRONG = {
@@ -92,12 +92,6 @@ def test_all_faults_are_told_at_once():
 def test_a_parameter_error_is_a_value_error():
     with pytest.raises(ValueError, match="n_components"):
         NonlinearFactorAnalysis(n_components=0).fit(words())
-
-
-def test_draws_for_theta():
-    assert draws_for_theta(5, ((0, 0),)) == 5
-    assert draws_for_theta("auto", ((0, 0),)) == 1
-    assert draws_for_theta("auto", ((0, 0), (3, 2))) == 8
 
 
 def test_refine_schedule():

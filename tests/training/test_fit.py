@@ -78,6 +78,8 @@ def test_the_same_seed_makes_the_same_model_bitwise():
         {"kl_anneal": 0.0},
         {"lr_schedule": "constant"},
         {"weight_decay": 1.0},
+        {"output_epsilon": 1e-2},
+        {"importance_samples": 8},
         {"refine_schedule": ((0, 4),)},
         {"refine_method": "adam"},
     ],

@@ -161,10 +161,10 @@ def fit(
     output_epsilon: Annotated[
         float,
         typer.Option(
-            help="Adam's ε for the output layer: larger holds rare features back.",
+            help="Adam's ε for the output weights: larger holds rare features back.",
             rich_help_panel=_TRAINING,
         ),
-    ] = 1e-2,
+    ] = 1e-8,
     feature_dropout: Annotated[
         float,
         typer.Option(help="Share of features hidden from the encoder.", rich_help_panel=_TRAINING),

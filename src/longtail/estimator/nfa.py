@@ -28,7 +28,7 @@ from longtail.estimator.network import (
     typical_norm,
     unigram_frequencies,
 )
-from longtail.estimator.parameters import check_parameters, draws_for_theta, refine_schedule
+from longtail.estimator.parameters import check_parameters, refine_schedule
 from longtail.estimator.prepare import TrainingRows, prepare, unseen_notice
 from longtail.estimator.saved import to_archive
 from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
@@ -103,8 +103,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         rate × decay). Less fits rows that resemble the training rows better; more, rows that do
         not, and it brings the inference network's own guess closer.
     output_epsilon : float
-        Adam's ε for the output layer. With 1e-8, its usual value, the weights of rare and frequent
-        features move equally far; larger values hold rare ones back, so that they overfit less.
+        Adam's ε for the weights of the output layer. With 1e-8, its usual value, those of rare and
+        frequent features move equally far; values of the order of their gradients, which grow with
+        the rows' totals and fall with V and B, hold rare ones back, so that they overfit less.
     feature_dropout : float
         Share of a row's features hidden from the encoder at each update.
     kl_anneal : float
@@ -118,8 +119,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Adam with the step sizes of Krishnan et al. 2018 (who took 100 steps).
     importance_samples : int or "auto"
         Draws from a row's ψ* of which one, chosen by importance weight, teaches the decoder: it
-        then ascends the importance-weighted bound (Burda et al. 2016) and not the ELBO, which 1
-        stands for. "auto" is 8, and 1 without refinement: a plain variational auto-encoder.
+        then ascends the importance-weighted bound (Burda et al. 2016); 1 gives the ELBO. "auto" is
+        8, and 1 in epochs without refinement: those of a plain variational auto-encoder.
     refine_features : int, "auto" or "all"
         Features that stand for all of them in a refinement step: the frequent ones, some of the
         rest, and each row's own. "auto" draws a twentieth, and at least 1,000, of 5,000 features
@@ -188,7 +189,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         learning_rate: float = 2e-3,
         lr_schedule: Literal["cosine", "constant"] = "cosine",
         weight_decay: float = 2.0,
-        output_epsilon: float = 1e-2,
+        output_epsilon: float = 1e-8,
         feature_dropout: float = 0.0,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] | Literal["auto"] = "auto",
@@ -377,9 +378,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 bar.close()
 
     def _training_config(self, seed: int) -> TrainingConfig:
-        schedule = refine_schedule(
-            self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
-        )
+        samples = self.importance_samples
         return TrainingConfig(
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
@@ -389,9 +388,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             output_epsilon=float(self.output_epsilon),
             feature_dropout=float(self.feature_dropout),
             kl_anneal=float(self.kl_anneal),
-            refine_schedule=schedule,
+            refine_schedule=refine_schedule(
+                self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
+            ),
             refine_method=self.refine_method,
-            importance_samples=draws_for_theta(self.importance_samples, schedule),
+            importance_samples="auto" if samples == "auto" else int(samples),
             valid_refine=self._refine_settings(min(_VALID_STEPS, int(self.eval_refine_steps))),
             patience=self.patience,
             seed=seed,
@@ -484,7 +485,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Score document completion too.
         full_covariance
             Give each row's posterior all its correlations, as another rung and for the
-            importance-weighted bound: much tighter, and some milliseconds a row.
+            importance-weighted bound: much tighter, and tens of milliseconds a row.
         seed
             Of the noise and the completion split; that of the fit if not given.
         unseen

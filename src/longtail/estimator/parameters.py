@@ -13,16 +13,13 @@ from longtail.inference import RefineMethod
 from longtail.model.likelihoods import LIKELIHOODS
 from longtail.training.schedules import RefineSchedule
 
-__all__ = ["check_parameters", "draws_for_theta", "refine_schedule"]
+__all__ = ["check_parameters", "refine_schedule"]
 
 
 Check = Callable[[Any], Any]
 
 # M of the schedule "auto", while the KL weight rises and afterwards.
 _STEPS, _STEPS_LATER = 6, 2
-
-# Draws that teach the decoder by importance weight, where rows are refined.
-_DRAWS = 8
 
 
 def _whole(low: int) -> tuple[Check, str]:
@@ -128,13 +125,6 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     ]
     if faults:
         raise ParameterError("\n".join(["These parameters cannot be used:", *faults]))
-
-
-def draws_for_theta(samples: int | str, schedule: RefineSchedule) -> int:
-    """S of an update of θ; "auto" is 8 with refinement, and 1, the ELBO, in a plain VAE."""
-    if samples == "auto":
-        return _DRAWS if any(m > 0 for _, m in schedule) else 1
-    return int(samples)
 
 
 def refine_schedule(steps: Any, *, annealing_epochs: int = 0) -> RefineSchedule:

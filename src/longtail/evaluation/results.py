@@ -78,7 +78,8 @@ class Bound:
     samples
         S, draws per row.
     steps
-        M, refinement steps per row; 0 is the inference network alone.
+        M, refinement steps per row; 0 is the inference network alone. With a full covariance, the
+        gradients of its iterations too, two each.
     """
 
     per_doc: float
@@ -267,7 +268,9 @@ class Evaluation:
         ]
         if self.elbo_full is not None:
             rungs.append(("elbo_full", "ELBO at ψ*, full covariance", self.elbo_full))
-        rungs.append(("iw", "importance-weighted at ψ*", self.iw))
+        diagonal = self.elbo_full is None
+        of = "importance-weighted at ψ*" if diagonal else "importance-weighted, full cov."
+        rungs.append(("iw", of, self.iw))
         if self.completion is not None:
             rungs.append(("completion", "completion of held-out halves", self.completion))
         return [

@@ -2,7 +2,7 @@
 
 from longtail.inference.elbo import ElboTerms, elbo, log_weight
 from longtail.inference.encoder import Encoder
-from longtail.inference.full_covariance import COVARIANCE_STEPS, curvature, refine_full
+from longtail.inference.full_covariance import COVARIANCE_STEPS, refine_full, row_curvature
 from longtail.inference.natural import Pair, evaluate_pair, pair_elbo
 from longtail.inference.network import HybridModel
 from longtail.inference.noise import NoiseKey, Stream, normal_noise, sign_noise
@@ -25,7 +25,6 @@ __all__ = [
     "RowObjective",
     "Rows",
     "Stream",
-    "curvature",
     "elbo",
     "evaluate_pair",
     "log_weight",
@@ -33,5 +32,6 @@ __all__ = [
     "pair_elbo",
     "refine",
     "refine_full",
+    "row_curvature",
     "sign_noise",
 ]

@@ -5,13 +5,18 @@ The optimum of a row's ELBO over all Gaussians satisfies
     E_q[∇f] + μ = 0,    Λ = I + E_q[∇²f],    f(z) = −log p(x | z)
 
 (Opper and Archambeau 2009). With ReLU layers the logits are linear in z but for kinks, so that
+everywhere else
 
     ∇²f = N Jᵀ (diag p − p pᵀ) J,    J = ∂a/∂z,
 
-the Gauss–Newton matrix, which is never indefinite. Each iteration draws z± = μ ± L⁻ᵀ ε, L Lᵀ = Λ,
-and averages towards both conditions, with ρ = 1/t in iteration t:
+the Gauss–Newton matrix, which is never indefinite. It stands for ∇²f here: what the kinks add to
+its mean is left out, so that Λ is the optimum without hidden layers, and near it with them. Any q
+gives a lower bound. Each iteration draws z± = μ ± L⁻ᵀ ε, L Lᵀ = Λ, and averages towards both
+conditions, with ρ = 1/t in iteration t:
 
-    Λ ← (1 − ρ) Λ + ρ (I + ∇²f(z₊ or z₋)),    μ ← μ − Λ⁻¹ (½ ∇f(z₊) + ½ ∇f(z₋) + μ) / (t + 1).
+    Λ ← (1 − ρ) Λ + ρ (I + ∇²f(z₊ or z₋)),    μ ← μ − Λ⁻¹ (½ ∇f(z₊) + ½ ∇f(z₋) + μ) / (t + 1),
+
+where a step goes no further from μ than a draw from q usually lies.
 
 A row costs O(V·H·K) an iteration, K times what a gradient does: too much for training, and worth
 it where a bound is reported, since a diagonal q is most of what is loose in the ELBO.
@@ -27,7 +32,7 @@ from longtail.inference.objective import RowObjective
 from longtail.inference.posterior import FullGaussianPosterior, GaussianPosterior
 from longtail.ops import FeatureSample
 
-__all__ = ["COVARIANCE_STEPS", "curvature", "refine_full"]
+__all__ = ["COVARIANCE_STEPS", "refine_full", "row_curvature"]
 
 COVARIANCE_STEPS = 12
 """Iterations; twice as many gained 0.05 nats a row more on validation rows of 20 Newsgroups."""
@@ -39,7 +44,7 @@ _CHUNK = 2**24  # numbers in the hidden layer's Jacobians of some rows: 64 MB in
 def refine_full(
     objective: RowObjective, start: GaussianPosterior, key: NoiseKey, steps: int = COVARIANCE_STEPS
 ) -> FullGaussianPosterior:
-    """Go on from a diagonal ψ* to the best Gaussian of any covariance.
+    """Go on from a diagonal ψ* to a Gaussian with correlations.
 
     Parameters
     ----------
@@ -49,6 +54,11 @@ def refine_full(
         ψ*, usually that of `refine`.
     steps
         Iterations, ≥ 1: two gradients and one curvature matrix for each row.
+
+    Returns
+    -------
+    FullGaussianPosterior
+        In float64. Working memory is some arrays of B·K² numbers.
     """
     k = start.mean.shape[1]
     identity = torch.eye(k, dtype=torch.float64, device=start.mean.device)
@@ -61,18 +71,21 @@ def refine_full(
         offset = psi.sample(noise) - psi.mean
         pair = torch.stack([psi.mean + offset, psi.mean - offset]).to(start.mean.dtype)
         _, gradient = objective.log_likelihood(pair, t)
-        found = identity + curvature(objective, pair[t % 2], t).double()
+        found = identity + row_curvature(objective, pair[t % 2], t)
         precision.lerp_(found, 1 / (t + 1))
         root = torch.linalg.cholesky(precision)
         slope = psi.mean - gradient.double().mean(0)
-        step = torch.cholesky_solve(slope[:, :, None], root).squeeze(2)
+        # In coordinates in which q has unit variance.
+        step = torch.linalg.solve_triangular(root, slope[:, :, None], upper=False)
+        step /= (step.norm(dim=1, keepdim=True) / k**0.5).clamp(min=1)
+        step = torch.linalg.solve_triangular(root.mT, step, upper=True).squeeze(2)
         # The first step is the longest and the noisiest: half of it.
         psi = FullGaussianPosterior(psi.mean - step / (t + 2), root)
     return psi
 
 
 @torch.no_grad()
-def curvature(objective: RowObjective, z: Tensor, number: int) -> Tensor:
+def row_curvature(objective: RowObjective, z: Tensor, number: int) -> Tensor:
     """−∇² log p(x | z) of each row, the kinks of its ReLUs left out: (B, K) → (B, K, K).
 
     Where the objective samples features, so does this, with each row's own among them; `number`
@@ -81,7 +94,7 @@ def curvature(objective: RowObjective, z: Tensor, number: int) -> Tensor:
     decoder, likelihood = objective.model.decoder, objective.model.likelihood
     sample = None if objective.sampler is None else objective.sampler.draw(number)
     n, k = z.shape
-    found = z.new_empty(n, k, k)
+    found = z.new_empty((n, k, k), dtype=torch.float64)
     chunk = max(1, _CHUNK // (decoder.weight.shape[1] * k))
     for start in range(0, n, chunk):
         jacobian, hidden = decoder.hidden_jacobian(z[start : start + chunk])
@@ -91,10 +104,7 @@ def curvature(objective: RowObjective, z: Tensor, number: int) -> Tensor:
             if sample is not None:
                 features, weights = _with_own(sample, objective.counts.features_of(d))
                 w, b = w[features], b[features] + weights.log().to(b.dtype)
-            live = j.any(1)  # about half of a layer's units are off, and cost nothing
-            found[d] = likelihood.curvature(
-                w[:, live] @ j[live], w @ h + b, objective.data.totals[d]
-            )
+            found[d] = likelihood.curvature(w @ j, w @ h + b, objective.data.totals[d])
     return found
 
 

@@ -58,7 +58,8 @@ class Likelihood(ABC):
         Returns
         -------
         Tensor
-            (K, K), positive semidefinite.
+            (K, K), positive semidefinite, in float64: with long rows it spans many orders of
+            magnitude.
         """
 
     @abstractmethod
@@ -113,7 +114,7 @@ class Multinomial(Likelihood):
         """Return N Jᵀ (diag p − p pᵀ) J, p = softmax(a)."""
         p = torch.softmax(logits, 0)
         centred = jacobian - p @ jacobian
-        root = p.sqrt()[:, None] * centred
+        root = (p.sqrt()[:, None] * centred).double()
         return total * (root.T @ root)
 
     def mean(self, logits: Tensor, totals: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ class TrainingConfig:
         The local optimiser: see `RefineSettings`.
     importance_samples
         S, draws from ψ* of which one, chosen by importance weight, teaches the decoder; 1 ascends
-        the ELBO.
+        the ELBO. "auto" is 8 in epochs that refine and 1 in those that do not: see
+        `schedules.draws_at`.
     valid_refine
         How validation rows are refined.
     patience
@@ -58,7 +59,7 @@ class TrainingConfig:
     kl_anneal: float
     refine_schedule: RefineSchedule
     refine_method: RefineMethod
-    importance_samples: int
+    importance_samples: int | Literal["auto"]
     valid_refine: RefineSettings
     patience: int | None
     seed: int

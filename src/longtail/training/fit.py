@@ -28,7 +28,7 @@ from longtail.training.checkpoint import (
 )
 from longtail.training.config import TrainingConfig
 from longtail.training.history import EpochRecord, History
-from longtail.training.schedules import kl_weight, learning_rate, steps_at
+from longtail.training.schedules import draws_at, kl_weight, learning_rate, steps_at
 from longtail.training.step import StepTerms, step_terms
 
 __all__ = ["FitResult", "fit", "flush_subnormal", "optimizer_of"]
@@ -238,7 +238,7 @@ class _Run:
             kl_weight=self._kl_weight(state.update),
             key=key,
             update=state.update,
-            samples=self.config.importance_samples,
+            samples=draws_at(refine.steps, self.config.importance_samples),
         )
         if not math.isfinite(terms.loss.item()):
             self._raise_non_finite(batch, terms, number)
@@ -369,7 +369,7 @@ _REMEDY = (
 
 
 def optimizer_of(
-    model: HybridModel, learning_rate: float, weight_decay: float, output_epsilon: float = 1e-8
+    model: HybridModel, learning_rate: float, weight_decay: float, output_epsilon: float
 ) -> torch.optim.Optimizer:
     """AdamW in one fused kernel, whose decay spares the biases.
 

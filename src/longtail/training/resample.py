@@ -6,9 +6,13 @@ well as q fits it, and q leaves out all correlations. Of S draws with weights
     w_s = p(x | z_s) (p(z_s) / q(z_s))^β
 
 one is chosen with probability w_s / Σ w. Since ψ* is fixed, the gradient ∇_θ log p(x | z) of the
-chosen draw is, on average, that of the importance-weighted bound log (1/S) Σ w_s (Burda et al.
-2016). Weighing costs one product with the output layer for each draw, where there is a sample of
-the features a small share of that, and only the chosen draw needs the gradient's products.
+chosen draw is, on average, that of log (1/S) Σ w_s: with β = 1 the importance-weighted bound (Burda
+et al. 2016), while the KL weight still rises its annealed likeness.
+
+Weighing costs one product with the output layer for each draw; only the chosen draw needs the
+products of a gradient. Where refinement looks at a sample of the features, so does weighing, with
+another sample at each update. Its error, N times that of the estimated normaliser, is then of the
+order of the weights' own spread in long rows: the choice is still made by weight, less sharply.
 """
 
 from __future__ import annotations
@@ -23,7 +27,6 @@ from longtail.inference import (
     NoiseKey,
     RowObjective,
     Stream,
-    log_weight,
     normal_noise,
 )
 
@@ -38,13 +41,13 @@ class Chosen:
     ----------
     noise
         Its ε: (B, K).
-    advantage
-        Its log p(x | z) less the mean over all S draws: (B,), nats. What an estimate of
-        E_q[log p(x | z)] from the chosen draw has too much.
+    log_likelihood
+        The mean of log p(x | z) over all S draws, with which E_q[log p(x | z)] is estimated: (B,),
+        nats.
     """
 
     noise: Tensor
-    advantage: Tensor
+    log_likelihood: Tensor
 
 
 @torch.no_grad()
@@ -61,13 +64,13 @@ def choose_draw(
     k = psi.mean.shape[1]
     noise = torch.stack([normal_noise(key, k, Stream.TRAIN_DECODER, s) for s in range(samples)])
     noise = noise.to(psi.mean)
-    z = psi.mean + psi.scale * noise
+    z = psi.sample(noise)
     sample = None if objective.sampler is None else objective.sampler.draw(number)
     model = objective.model
     log_p = model.log_likelihood(z, objective.counts, objective.data, frozen=True, sample=sample)
-    ratio = log_weight(model, psi, z, torch.zeros_like(log_p))
+    ratio = model.prior.log_prob(z) - psi.log_prob(z)
     share = torch.softmax(log_p + objective.kl_weight * ratio, 0)
     place = torch.special.ndtr(normal_noise(key, 1, Stream.CHOICE, 0)).to(share).squeeze(1)
     chosen = (share.cumsum(0) < place).sum(0).clamp(max=samples - 1)
     rows = torch.arange(len(chosen), device=chosen.device)
-    return Chosen(noise[chosen, rows], log_p[chosen, rows] - log_p.mean(0))
+    return Chosen(noise[chosen, rows], log_p.mean(0))

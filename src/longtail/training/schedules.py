@@ -10,9 +10,20 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-__all__ = ["RefineSchedule", "kl_weight", "learning_rate", "steps_at"]
+__all__ = ["RefineSchedule", "draws_at", "kl_weight", "learning_rate", "steps_at"]
 
 RefineSchedule = Sequence[tuple[int, int]]
+
+
+# Draws that teach the decoder by importance weight, where rows are refined.
+_DRAWS = 8
+
+
+def draws_at(steps: int, samples: int | Literal["auto"]) -> int:
+    """S in an epoch of M refinement steps: "auto" leaves a plain variational auto-encoder plain."""
+    if samples == "auto":
+        return _DRAWS if steps else 1
+    return samples
 
 
 def kl_weight(update: int, anneal_updates: float) -> float:

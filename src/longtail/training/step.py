@@ -77,19 +77,22 @@ def step_terms(
     data = objective.data if sample is None else None
     if settings.steps == 0:
         noise = normal_noise(key, k, Stream.TRAIN_ENCODER, 0)
-        amortized = elbo(model.generative, psi, rows.counts, noise, objective.data, frozen=True)
+        amortized = elbo(
+            model.generative, psi, rows.counts, noise, objective.data, frozen=True, sample=sample
+        )
         star = psi.detach()
     else:
         pair = evaluate_pair(objective, psi.detach(), key, 0)
         amortized = pair_elbo(objective, psi, pair)
         star = refine(objective, psi, key, settings, first=pair)
     if samples == 1:
-        noise = normal_noise(key, k, Stream.TRAIN_DECODER, 0)
-        refined = elbo(model.generative, star, rows.counts, noise, data, sample=sample)
+        noise, known = normal_noise(key, k, Stream.TRAIN_DECODER, 0), None
     else:
-        chosen = choose_draw(objective, star, key, samples, settings.steps)
-        terms = elbo(model.generative, star, rows.counts, chosen.noise, data, sample=sample)
-        refined = ElboTerms(terms.log_likelihood - chosen.advantage, terms.kl)
+        chosen = choose_draw(objective, star, key, samples, update)
+        noise, known = chosen.noise, chosen.log_likelihood
+    refined = elbo(model.generative, star, rows.counts, noise, data, sample=sample)
     # With ψ* fixed the KL has no gradient: only the likelihood teaches θ.
     loss = -amortized.bound(kl_weight).mean() - refined.log_likelihood.mean()
+    if known is not None:  # the chosen draw is among the better ones
+        refined = ElboTerms(known, refined.kl)
     return StepTerms(loss, amortized, refined, star)
