@@ -35,9 +35,10 @@ def news(valid_rows: int = 500) -> Parts:
 def news_late(valid_rows: int = 25) -> Parts:
     """20 Newsgroups with the last rows of each group for validation.
 
-    The test messages are later than the training messages, and the file has each group's in the
-    order in which they arrived, nearly. Validation rows that are later too are not answers within
-    the threads of training rows, as random ones are.
+    The test messages are later than the training messages, and the file has those of a group in
+    roughly the order of their numbers in the raw archive. Validation rows that are later too have
+    fewer neighbours among the training rows than random ones. Two of them have a twin there:
+    repeats are not removed.
     """
     path = data_file(NEWS[0])
     train = lt.read_counts(path)

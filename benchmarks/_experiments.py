@@ -160,11 +160,9 @@ def _rare() -> Iterator[Experiment]:
         ("20news-late", "epsilon1e-8"): draws,
         ("20news-late", "epsilon0.01"): {**draws, "output_epsilon": 1e-2},
         ("imdb-full-10k", "decay4-epsilon1e-8"): {**imdb, "weight_decay": 4.0},
+        ("imdb-full-10k", "decay2-epsilon1e-8"): {**imdb, "weight_decay": 2.0},
         ("imdb-full-10k", "decay2-epsilon0.01"): {
             **imdb, "weight_decay": 2.0, "output_epsilon": 1e-2
-        },
-        ("imdb-full-10k", "decay2-epsilon0.05"): {
-            **imdb, "weight_decay": 2.0, "output_epsilon": 5e-2
         },
     }  # fmt: skip
     for (corpus, scheme), settings in trials.items():
@@ -175,7 +173,7 @@ def _late() -> Iterator[Experiment]:
     """Settings judged by validation rows that are later than the training rows."""
     base = {**BASE, "learning_rate": 2e-3}
     trials: dict[str, dict[str, Any]] = {
-        "default": base,
+        "base": base,
         "decay2": {**base, "weight_decay": 2.0},
         "H800": {**base, "n_hidden": 800},
         "draws8": {**base, "importance_samples": 8},

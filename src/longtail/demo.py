@@ -174,7 +174,7 @@ def _comparison(scores: dict[str, Evaluation], seconds: dict[str, float]) -> str
     """Hybrid against plain, with the uncertainty of the difference."""
     hybrid, plain = scores["hybrid"], scores["plain"]
     lines = [
-        "Hybrid against plain training, same data, epochs and annealing",
+        "Hybrid training (refinement, importance-weighted updates) against plain, on the same data",
         f"{'':<34}{'plain':>10}{'hybrid':>10}",
     ]
 
