@@ -23,13 +23,22 @@ IMAGES = ROOT / "docs" / "images"
 SCORES = ("elbo_amortized_per_doc", "elbo_per_doc", "iw_per_doc", "completion_per_word")
 HEADS = ("ELBO, ψ(x)", "ELBO, ψ\\*", "importance-weighted", "completion")
 
+# M and S of the rows that are shown.
+SCORING = {"valid": (50, 20), "test": (100, 100)}
+
 Rows = list[dict[str, Any]]
 
 
 def rows_of(question: str, split: str = "valid", covariance: str = "diagonal") -> Rows:
     """The rows of a question's experiments, under its names for them."""
     frame = pl.read_csv(TABLE, schema_overrides={"input": pl.String}, infer_schema_length=None)
-    frame = frame.filter(pl.col("split") == split, pl.col("covariance") == covariance)
+    steps, samples = SCORING[split]
+    frame = frame.filter(
+        pl.col("split") == split,
+        pl.col("covariance") == covariance,
+        pl.col("steps") == steps,
+        pl.col("samples") == samples,
+    )
     kept = {r["digest"]: r for r in frame.to_dicts()}
     found = []
     for experiment in QUESTIONS[question]():

@@ -11,9 +11,8 @@ import typer
 from longtail.cli.options import (
     JsonOption,
     SeedOption,
+    number_or,
     parse_df,
-    parse_draws,
-    parse_features,
     parse_ngrams,
     parse_refine_steps,
 )
@@ -190,7 +189,7 @@ def fit(
     importance_samples: Annotated[
         Any,
         typer.Option(
-            parser=parse_draws,
+            parser=number_or("auto"),
             metavar="S|auto",
             help="Draws of which one, by importance weight, teaches the decoder; 1: the ELBO.",
             rich_help_panel=_TRAINING,
@@ -199,7 +198,7 @@ def fit(
     refine_features: Annotated[
         Any,
         typer.Option(
-            parser=parse_features,
+            parser=number_or("auto", "all"),
             metavar="N|auto|all",
             help="Features in a local step.",
             rich_help_panel=_TRAINING,
@@ -208,7 +207,7 @@ def fit(
     theta_features: Annotated[
         Any,
         typer.Option(
-            parser=parse_features,
+            parser=number_or("auto", "all"),
             metavar="N|auto|all",
             help="Features in an update of the decoder.",
             rich_help_panel=_TRAINING,

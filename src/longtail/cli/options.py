@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,8 @@ __all__ = [
     "JsonOption",
     "ModelArgument",
     "SeedOption",
+    "number_or",
     "parse_df",
-    "parse_draws",
-    "parse_features",
     "parse_ngrams",
     "parse_refine_steps",
     "parse_table_path",
@@ -59,26 +59,21 @@ def parse_ngrams(text: Any) -> Any:
     return f"{parts[0]},{parts[1]}"
 
 
-def parse_features(text: Any) -> int | str:
-    """A number of features, "auto" or "all"."""
-    if text in ("auto", "all"):
-        return str(text)
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected a number of features, 'auto' or 'all'; got {text!r}"
-        ) from None
+def number_or(*words: str) -> Callable[[Any], int | str]:
+    """A parser of whole numbers that also lets some words through."""
+    allowed = " or ".join(repr(word) for word in words)
 
+    def number(text: Any) -> int | str:
+        if text in words:
+            return str(text)
+        try:
+            return int(text)
+        except ValueError:
+            raise typer.BadParameter(
+                f"expected a whole number or {allowed}; got {text!r}"
+            ) from None
 
-def parse_draws(text: Any) -> int | str:
-    """A number of draws, or "auto"."""
-    if text == "auto":
-        return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"expected a number of draws or 'auto'; got {text!r}") from None
+    return number
 
 
 def parse_refine_steps(text: str) -> int | list[tuple[int, int]] | Literal["auto"]:

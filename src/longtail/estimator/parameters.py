@@ -45,11 +45,11 @@ def _one_of(*values: str) -> tuple[Check, str]:
     return lambda v: isinstance(v, str) and v in values, "one of " + ", ".join(map(repr, values))
 
 
-def _features() -> tuple[Check, str]:
+def _whole_or(*words: str) -> tuple[Check, str]:
     ok, text = _whole(1)
     return (
-        lambda v: v in ("auto", "all") if isinstance(v, str) else ok(v),
-        f"{text}, 'auto' or 'all'",
+        lambda v: v in words if isinstance(v, str) else ok(v),
+        f"{text} or " + " or ".join(map(repr, words)),
     )
 
 
@@ -90,12 +90,9 @@ _CHECKS: dict[str, tuple[Check, str]] = {
         "a whole number ≥ 0, pairs (first epoch, steps) with rising epochs from 0 on, or 'auto'",
     ),
     "refine_method": _one_of(*get_args(RefineMethod)),
-    "importance_samples": (
-        lambda v: v == "auto" if isinstance(v, str) else _whole(1)[0](v),
-        "a whole number ≥ 1 or 'auto'",
-    ),
-    "refine_features": _features(),
-    "theta_features": _features(),
+    "importance_samples": _whole_or("auto"),
+    "refine_features": _whole_or("auto", "all"),
+    "theta_features": _whole_or("auto", "all"),
     "eval_refine_steps": _whole(0),
     "eval_samples": _whole(1),
     "validation_fraction": _real(0, 1, open_high=True),
