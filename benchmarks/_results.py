@@ -305,10 +305,10 @@ def main() -> None:
         mark = f"<!-- table: {name} -->"
         if mark not in text:
             raise LookupError(f"{PAGE} has no place for the table {name!r}: {mark}")
-        pattern = re.escape(mark) + r"\n\n(\|[^\n]*\n)*"
-        made = f"{mark}\n\n{table()}\n"
+        pattern = re.escape(mark) + r"\n+(\|[^\n]*\n)*\n*"
+        made = f"{mark}\n\n{table()}\n\n"
         text = re.sub(pattern, lambda _, made=made: made, text)
-    PAGE.write_text(text, encoding="utf-8")
+    PAGE.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     draw()
 
 
