@@ -174,7 +174,7 @@ def _comparison(scores: dict[str, Evaluation], seconds: dict[str, float]) -> str
     """Hybrid against plain, with the uncertainty of the difference."""
     hybrid, plain = scores["hybrid"], scores["plain"]
     lines = [
-        "Hybrid training (refinement, importance-weighted updates) against plain, on the same data",
+        "Hybrid against plain training (hybrid: refinement, importance-weighted updates)",
         f"{'':<34}{'plain':>10}{'hybrid':>10}",
     ]
 
