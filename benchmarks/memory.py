@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import longtail as lt
+from benchmarks._fits import FIRST
 from benchmarks.rows import metric_rows, write_rows
 from longtail.training import Callback
 
@@ -74,7 +75,7 @@ def run(n_rows: int, n_features: int, per_row: int, batch_size: int) -> None:
             n_hidden=400,
             batch_size=batch_size,
             refine_steps=steps,
-            epochs=1,
+            **{**FIRST, "epochs": 1},
             validation_fraction=0,
             random_state=0,
         )
