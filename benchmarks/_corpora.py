@@ -32,6 +32,14 @@ def news(valid_rows: int = 500) -> Parts:
     return train, valid, test
 
 
+def news_whole() -> Parts:
+    """20 Newsgroups with every training row for training: no validation rows, so no early stop."""
+    train = lt.read_counts(data_file(NEWS[0]))
+    test, _ = lt.read_counts(data_file(NEWS[1])).align(train.vocabulary)
+    train = train.drop_empty()[0]
+    return train, train[:0], test
+
+
 def news_late(valid_rows: int = 25) -> Parts:
     """20 Newsgroups with the last rows of each group for validation.
 

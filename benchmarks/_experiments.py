@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from benchmarks._corpora import Parts, debian, imdb_texts, news, news_late
+from benchmarks._corpora import Parts, debian, imdb_texts, news, news_late, news_whole
 from benchmarks._fits import FIRST, identity_of, settings_of
 
 __all__ = ["CORPORA", "QUESTIONS", "Experiment", "all_experiments", "read_corpus"]
@@ -24,6 +24,7 @@ SEEDS = (0, 1, 2)
 CORPORA: dict[str, Callable[[], Parts]] = {
     "20news": news,
     "20news-late": news_late,
+    "20news-whole": news_whole,
     **{f"imdb-{v}k": functools.partial(imdb_texts, v * 1000) for v in (1, 5, 10, 20)},
     **{f"imdb-full-{v}k": functools.partial(imdb_texts, v * 1000, None) for v in (1, 5, 10, 20)},
     "debian-10k": functools.partial(debian, 10_000),
@@ -199,6 +200,13 @@ def _best() -> Iterator[Experiment]:
     yield Experiment("imdb-full-20k", "best", {**base, **rare, "epochs": 40})
 
 
+def _longer() -> Iterator[Experiment]:
+    """The wide network for longer; the last one is fitted to every training row."""
+    base = {**BASE, "learning_rate": 2e-3, "importance_samples": 8, "n_hidden": 800}
+    yield Experiment("20news-late", "wide-100", {**base, "epochs": 100})
+    yield Experiment("20news-whole", "wide-100", {**base, "epochs": 100})
+
+
 def _defaults() -> Iterator[Experiment]:
     """The library's defaults, whatever they are."""
     for corpus in ("20news", "imdb-full-10k", "imdb-full-20k"):
@@ -212,6 +220,7 @@ QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "late": _late,
     "draws": _draws,
     "rare": _rare,
+    "longer": _longer,
     "defaults": _defaults,
     "two-by-two": _two_by_two,
     "decay": _decay,

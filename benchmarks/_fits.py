@@ -67,7 +67,10 @@ def fitted(
     textbook: bool = False,
     **parameters: Any,
 ) -> lt.NonlinearFactorAnalysis:
-    """The model of that name: opened if it was fitted before, otherwise fitted and kept."""
+    """The model of that name: opened if it was fitted before, otherwise fitted and kept.
+
+    Without validation rows (`valid` has none) nothing stops the fit early.
+    """
     key = {
         "parameters": identity_of(parameters),
         "seed": parameters.get("random_state"),
@@ -84,7 +87,7 @@ def fitted(
     kind = TextbookStart if textbook else lt.NonlinearFactorAnalysis
     model = kind(**parameters, verbose=1)
     checkpoint = MODELS / f".{folder.name}.checkpoint"
-    model.fit(train, valid=valid, checkpoint=checkpoint, resume=True)
+    model.fit(train, valid=valid if valid.n_rows else None, checkpoint=checkpoint, resume=True)
     model.save(folder)
     shutil.rmtree(checkpoint)
     return lt.load(folder)
