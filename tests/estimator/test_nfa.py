@@ -440,3 +440,14 @@ def test_auto_refines_while_the_kl_weight_rises():
 
     assert steps(kl_anneal=0.5, refine_steps="auto") == [6, 6, 6, 2, 2, 2]
     assert steps(kl_anneal=0.0, refine_steps="auto") == [6] * 6
+
+
+def test_posteriors_follow_the_kl_weight_and_bounds_do_not():
+    model = small(epochs=10, learning_rate=0.02).fit(words())
+    score = model.score(words())
+    wide = model.posterior(words())
+    model.set_params(kl_weight=0.1)
+    narrow = model.posterior(words())
+    assert (narrow.scale < wide.scale).mean() > 0.9
+    assert np.abs(narrow.mean).sum() > np.abs(wide.mean).sum()
+    assert model.score(words()) == score

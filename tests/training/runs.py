@@ -18,6 +18,7 @@ BASE = TrainingConfig(
     weight_decay=0.01,
     output_epsilon=1e-8,
     feature_dropout=0.0,
+    kl_weight=1.0,
     kl_anneal=0.5,
     refine_schedule=((0, 3),),
     refine_method="natural",

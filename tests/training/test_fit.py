@@ -268,3 +268,12 @@ def test_moments_that_have_vanished_are_set_to_zero():
     assert state["exp_avg_sq"][1, 0] == 0
     assert torch.equal(state["exp_avg"][1:], kept["exp_avg"][1:])
     assert torch.equal(state["exp_avg_sq"][2], kept["exp_avg_sq"][2])
+
+
+def test_a_smaller_kl_weight_chooses_the_epoch_by_its_own_objective():
+    _, result = run(epochs=6, kl_weight=0.1)
+    records = result.history
+    assert records[-1].kl_weight == pytest.approx(0.1)
+    assert max(r.kl_weight for r in records) <= 0.1
+    # The bounds of the history have weight 1 all the same: they are below those of the objective.
+    assert result.best_epoch >= max(records, key=lambda r: r.valid_nats_per_row).epoch

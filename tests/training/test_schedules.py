@@ -10,6 +10,11 @@ def test_kl_weight_rises_linearly_to_1():
     assert kl_weight(1, 2.5) == pytest.approx(0.4)
 
 
+def test_kl_weight_rises_to_another_end():
+    assert [kl_weight(u, 4, 0.2) for u in (0, 2, 4, 9)] == pytest.approx([0, 0.1, 0.2, 0.2])
+    assert kl_weight(0, 0, 0.2) == 0.2
+
+
 def test_without_annealing_it_is_1():
     assert kl_weight(0, 0) == 1
 

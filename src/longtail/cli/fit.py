@@ -168,10 +168,17 @@ def fit(
         float,
         typer.Option(help="Share of features hidden from the encoder.", rich_help_panel=_TRAINING),
     ] = 0.0,
+    kl_weight: Annotated[
+        float,
+        typer.Option(
+            help="Of the KL; below 1 often ranks better. Reported bounds have 1.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 1.0,
     kl_anneal: Annotated[
         float,
         typer.Option(
-            help="Share of training over which the KL weight rises to 1.", rich_help_panel=_TRAINING
+            help="Share of training over which the KL weight rises.", rich_help_panel=_TRAINING
         ),
     ] = 0.5,
     refine_steps: Annotated[

@@ -108,8 +108,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         the rows' totals and fall with V and B, hold rare ones back, so that they overfit less.
     feature_dropout : float
         Share of a row's features hidden from the encoder at each update.
+    kl_weight : float
+        Weight of the KL, in training and when rows are transformed or recommended to; below 1 the
+        posterior says more about a row than its counts warrant, which often ranks better. Reported
+        bounds always have weight 1.
     kl_anneal : float
-        Share of training over which the weight of the KL rises from 0 to 1; 0 for none.
+        Share of training over which the weight of the KL rises from 0 to `kl_weight`; 0 for none.
     refine_steps : int, pairs (first epoch, steps) or "auto"
         M, local optimisation steps a batch in training. "auto" takes 6 while the KL weight rises
         and 2 afterwards. 0 is a plain variational auto-encoder; ``[(0, 0), (20, 10)]`` starts
@@ -191,6 +195,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         weight_decay: float = 2.0,
         output_epsilon: float = 1e-8,
         feature_dropout: float = 0.0,
+        kl_weight: float = 1.0,
         kl_anneal: float = 0.5,
         refine_steps: int | Sequence[tuple[int, int]] | Literal["auto"] = "auto",
         refine_method: RefineMethod = "natural",
@@ -220,6 +225,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.weight_decay = weight_decay
         self.output_epsilon = output_epsilon
         self.feature_dropout = feature_dropout
+        self.kl_weight = kl_weight
         self.kl_anneal = kl_anneal
         self.refine_steps = refine_steps
         self.refine_method = refine_method
@@ -387,6 +393,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             weight_decay=float(self.weight_decay),
             output_epsilon=float(self.output_epsilon),
             feature_dropout=float(self.feature_dropout),
+            kl_weight=float(self.kl_weight),
             kl_anneal=float(self.kl_anneal),
             refine_schedule=refine_schedule(
                 self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
@@ -439,7 +446,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             rows = Rows.from_batch(batch, device)
             start = self.network_.amortized(rows.features)
             start = start.prior_where(rows.counts.totals() == 0)
-            psi = self.network_.refined(rows.counts, start, rows.noise_key(seed), settings)
+            psi = self.network_.refined(
+                rows.counts, start, rows.noise_key(seed), settings, float(self.kl_weight)
+            )
             means.append(psi.mean.cpu().numpy())
             scales.append(psi.scale.cpu().numpy())
             if progress is not None:

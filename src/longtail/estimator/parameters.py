@@ -84,6 +84,7 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     "weight_decay": _real(0),
     "output_epsilon": _real(0, open_low=True),
     "feature_dropout": _real(0, 1, open_high=True),
+    "kl_weight": _real(0),
     "kl_anneal": _real(0, 1),
     "refine_steps": (
         _is_schedule,

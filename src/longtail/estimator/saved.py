@@ -99,6 +99,7 @@ def _current(config: dict[str, Any]) -> dict[str, Any]:
     # What there was before these were parameters.
     parameters.setdefault("importance_samples", 1)
     parameters.setdefault("output_epsilon", 1e-8)
+    parameters.setdefault("kl_weight", 1.0)
     return parameters
 
 

@@ -30,8 +30,11 @@ class TrainingConfig:
     feature_dropout
         Share of a row's features hidden from the encoder at each update (the likelihood still
         scores all of them).
+    kl_weight
+        Of the KL, once it has risen. The best epoch is chosen by the bound with this weight;
+        the bounds of the history have weight 1.
     kl_anneal
-        Share of the updates over which the KL weight rises from 0 to 1; 0 for none.
+        Share of the updates over which the KL weight rises from 0; 0 for none.
     refine_schedule
         Pairs (first epoch, M): see `schedules.steps_at`.
     refine_method
@@ -56,6 +59,7 @@ class TrainingConfig:
     weight_decay: float
     output_epsilon: float
     feature_dropout: float
+    kl_weight: float
     kl_anneal: float
     refine_schedule: RefineSchedule
     refine_method: RefineMethod

@@ -200,8 +200,8 @@ class _Run:
             rows_per_second=sums.rows / sums.seconds,
         )
         state.history = state.history.plus(record)
-        if "nats" in valid and valid["nats"] > state.best_bound:
-            state.best_bound, state.best_epoch = valid["nats"], state.epoch
+        if "objective" in valid and valid["objective"] > state.best_bound:
+            state.best_bound, state.best_epoch = valid["objective"], state.epoch
             state.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
         return record
 
@@ -261,7 +261,8 @@ class _Run:
         return replace(batch, features=features)
 
     def _kl_weight(self, update: int) -> float:
-        return kl_weight(update, self.config.kl_anneal * self.total_updates)
+        config = self.config
+        return kl_weight(update, config.kl_anneal * self.total_updates, config.kl_weight)
 
     def _learning_rate(self, update: int) -> float:
         config = self.config
@@ -278,8 +279,10 @@ class _Run:
             seed=self.config.seed,
             device=self.device,
         )
+        nats, kl = float(rows.elbo_refined.mean()), float(rows.kl.sum(1).mean())
         return {
-            "nats": float(rows.elbo_refined.mean()),
+            "nats": nats,
+            "objective": nats + (1 - self.config.kl_weight) * kl,
             "amortized": float(np.exp(np.mean(-rows.elbo_amortized / self.valid_totals))),
             "refined": float(np.exp(np.mean(-rows.elbo_refined / self.valid_totals))),
             "active": int((rows.kl.mean(0) > KL_THRESHOLD).sum()),

@@ -26,11 +26,11 @@ def draws_at(steps: int, samples: int | Literal["auto"]) -> int:
     return samples
 
 
-def kl_weight(update: int, anneal_updates: float) -> float:
-    """β: rises linearly from 0 to 1 over the first `anneal_updates` updates."""
+def kl_weight(update: int, anneal_updates: float, final: float = 1.0) -> float:
+    """β: rises linearly from 0 to `final` over the first `anneal_updates` updates."""
     if anneal_updates <= 0:
-        return 1.0
-    return min(1.0, update / anneal_updates)
+        return final
+    return final * min(1.0, update / anneal_updates)
 
 
 def learning_rate(
