@@ -148,6 +148,12 @@ def diagnoses(min_records: int = 10, min_codes: int = 2) -> lt.CountMatrix:
     return counts[np.flatnonzero(np.diff(counts.csr.indptr) >= min_codes)]
 
 
+def diagnosis_parts() -> Parts:
+    """Discharges: training, validation (1,000) and test rows (2,500)."""
+    train, valid, test = lt.split_rows(diagnoses(), [1000, 2500], seed=SPLIT_SEED)
+    return train, valid, test
+
+
 def imdb_sentences(rows: lt.CountMatrix) -> list[list[str]]:
     """The reviews of these rows as sequences of the words of their vocabulary, in order."""
     texts = pl.read_parquet(data_file(IMDB)).filter(pl.col("doc_id").is_in(rows.row_ids.to_list()))

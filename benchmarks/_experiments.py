@@ -13,7 +13,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from benchmarks._corpora import Parts, debian, imdb_texts, news, news_late, news_whole
+from benchmarks._corpora import (
+    Parts,
+    debian,
+    diagnosis_parts,
+    imdb_texts,
+    news,
+    news_late,
+    news_whole,
+)
 from benchmarks._fits import FIRST, identity_of, settings_of
 
 __all__ = ["CORPORA", "QUESTIONS", "Experiment", "all_experiments", "read_corpus"]
@@ -28,6 +36,7 @@ CORPORA: dict[str, Callable[[], Parts]] = {
     **{f"imdb-{v}k": functools.partial(imdb_texts, v * 1000) for v in (1, 5, 10, 20)},
     **{f"imdb-full-{v}k": functools.partial(imdb_texts, v * 1000, None) for v in (1, 5, 10, 20)},
     "debian-10k": functools.partial(debian, 10_000),
+    "nhds2010": diagnosis_parts,
 }
 
 
@@ -207,6 +216,13 @@ def _longer() -> Iterator[Experiment]:
     yield Experiment("20news-whole", "wide-100", {**base, "epochs": 100})
 
 
+def _codes() -> Iterator[Experiment]:
+    """Diagnosis codes: short rows, of which there are many."""
+    base = {**BASE, "learning_rate": 2e-3, "epochs": 15, "weight_decay": 0.5}
+    for scheme, more in SCHEMES.items():
+        yield Experiment("nhds2010", f"{scheme}-multinomial", {**base, **more})
+
+
 def _defaults() -> Iterator[Experiment]:
     """The library's defaults, whatever they are."""
     for corpus in ("20news", "imdb-full-10k", "imdb-full-20k"):
@@ -221,6 +237,7 @@ QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "draws": _draws,
     "rare": _rare,
     "longer": _longer,
+    "codes": _codes,
     "defaults": _defaults,
     "two-by-two": _two_by_two,
     "decay": _decay,

@@ -27,6 +27,7 @@ DATA = (
     "20news_miao/vocab.txt",
     "imdb_reviews.parquet",
     "debian_descriptions.parquet",
+    "nhds2010_diagnoses.parquet",
 )
 KEY = ("digest", "split", "steps", "samples", "covariance")
 TABLE = RESULTS / "runs" / "fit_matrix.csv"

@@ -35,9 +35,10 @@ DATA = (
     "20news_miao/test.feat.gz",
     "20news_miao/vocab.txt",
     "imdb_reviews.parquet",
+    "nhds2010_diagnoses.parquet",
 )
 NAME = "peers"
-CORPORA = ("20news", "imdb-full-20k")
+CORPORA = ("20news", "imdb-full-20k", "nhds2010")
 TOPICS = (50, 100, 200)
 PACKAGES = {"ProdLDA": "topmost", "AmortizedLDA": "scvi-tools"}
 BUDGETS = {"tomotopy": 600, "gensim": 15, "scikit-learn": 20, "ProdLDA": 200, "AmortizedLDA": 200}
