@@ -327,13 +327,15 @@ class Evaluation:
     def _how_to_read(self) -> list[str]:
         if self.floor.per_doc is not None:
             return [
-                "per doc and per word are perplexities: lower is better. Bounds are lower bounds on",
+                "per doc and per word are perplexities: lower is better. Bounds are lower bounds"
+                " on",
                 "log-likelihood: their perplexities are upper bounds. Completion scores other"
                 " tokens.",
             ]
         return [
-            "nats/row are lower bounds on the log-likelihood of a row: higher is better. Completion",
-            "scores which features the held-out half has: its perplexities, lower is better.",
+            "nats/row are lower bounds on the log-likelihood of a row: higher is better.",
+            "Completion scores which features the held-out half has, by perplexity: lower is"
+            " better.",
         ]
 
     __repr__ = __str__

@@ -230,7 +230,7 @@ class _Linear:
 
 
 class _Scaled:
-    """E[J_p] or E[J_r], with p = softmax(a): V×K work for each point, in blocks that stay in the cache."""
+    """E[J_p] or E[J_r] where p = softmax(a): V×K work for each point, in blocks in the cache."""
 
     def __init__(self, decoder: Decoder, of: JacobianKind) -> None:
         self.decoder = decoder

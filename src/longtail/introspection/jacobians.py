@@ -85,10 +85,10 @@ def jacobian(
     of
         What is differentiated: ``"probabilities"``, E[x/N | z], or the mean E[x | z] normalised
         over the features; ``"mean"``, E[x | z] itself, at exposure 1; ``"log_probabilities"``, the
-        probabilities' logarithm; ``"logits"``, the output layer before normalisation; ``"root_probabilities"``,
-        2√p, in whose units no feature weighs more for being frequent or rare: `second_moment` is
-        then the Fisher information about z in one token, nats (Bernoulli, Poisson: in one row of
-        exposure 1).
+        probabilities' logarithm; ``"logits"``, the output layer before normalisation;
+        ``"root_probabilities"``, 2√p, in whose units no feature weighs more for being frequent or
+        rare: `second_moment` is then the Fisher information about z in one token, nats (under a
+        Bernoulli or Poisson likelihood: in one row of exposure 1).
     at
         Over what z: ``"prior"``; rows of counts (CountMatrix, sparse matrix or data frame), for
         the aggregate of their refined posteriors; a `Posterior`; or latent vectors as an array
