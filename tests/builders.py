@@ -36,6 +36,7 @@ def small_network(
     seed=0,
     refine_features="all",
     theta_features="all",
+    likelihood="multinomial",
 ):
     """A hybrid model with weights large enough for z to matter (`scale` standard deviations).
 
@@ -51,11 +52,12 @@ def small_network(
         "encoder_layers": encoder_layers,
         "decoder_layers": decoder_layers,
         "skip": skip,
-        "likelihood": "multinomial",
+        "likelihood": likelihood,
+        "exposure": "auto",
         "refine_features": refine_features,
         "theta_features": theta_features,
     }
-    network = build_network(parameters, unigram, input_scale=1.0, seed=seed)
+    network = build_network(parameters, unigram, input_scale=1.0, mean_total=12.0, seed=seed)
     generator = torch.Generator().manual_seed(seed + 1)
     output = network.generative.decoder
     with torch.no_grad():

@@ -178,7 +178,7 @@ def _comparison(scores: dict[str, Evaluation], seconds: dict[str, float]) -> str
         f"{'':<34}{'plain':>10}{'hybrid':>10}",
     ]
 
-    def line(label: str, value: Callable[[Evaluation], float], digits: int = 0) -> None:
+    def line(label: str, value: Callable[[Evaluation], float | None], digits: int = 0) -> None:
         numbers = "".join(f"{value(s):>10.{digits}f}" for s in (plain, hybrid))
         lines.append(f"{label:<34}{numbers}")
 

@@ -28,15 +28,15 @@ def test_typical_norm():
 def test_the_network_described():
     unigram = np.array([0.5, 0.3, 0.1, 0.1])
     parameters = small(decoder_layers=2, encoder_layers=3, skip=True).get_params()
-    network = build_network(parameters, unigram, input_scale=2.0, seed=1)
+    network = build_network(parameters, unigram, input_scale=2.0, mean_total=1.0, seed=1)
     assert network.generative.decoder.weight.shape == (4, 8 + 3)
     assert len(network.generative.decoder.hidden_layers) == 2
     assert len(network.encoder.hidden_layers) == 2
     torch.testing.assert_close(
         network.generative.decoder.bias.detach().double(), torch.log(torch.tensor(unigram))
     )
-    again = build_network(parameters, unigram, input_scale=2.0, seed=1)
-    other = build_network(parameters, unigram, input_scale=2.0, seed=2)
+    again = build_network(parameters, unigram, input_scale=2.0, mean_total=1.0, seed=1)
+    other = build_network(parameters, unigram, input_scale=2.0, mean_total=1.0, seed=2)
     for p, q, r in zip(*(n.state_dict().values() for n in (network, again, other)), strict=True):
         assert torch.equal(p, q)
         assert p.ndim == 1 or not torch.equal(p, r)
@@ -44,7 +44,7 @@ def test_the_network_described():
 
 def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
-    build_network(small().get_params(), np.full(4, 0.25), input_scale=1.0, seed=1)
+    build_network(small().get_params(), np.full(4, 0.25), input_scale=1.0, mean_total=1.0, seed=1)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -70,7 +70,7 @@ def test_devices():
 def test_how_many_features_take_part(which, features, n_features, drawn):
     unigram = np.full(n_features, 1 / n_features)
     parameters = small(**{f"{which}_features": features}).get_params()
-    network = build_network(parameters, unigram, input_scale=1.0, seed=0)
+    network = build_network(parameters, unigram, input_scale=1.0, mean_total=1.0, seed=0)
     sampler = getattr(network, f"{which}_sampler")
     if drawn is None:
         assert sampler is None

@@ -11,6 +11,7 @@ from tests.estimator.models import words
 WRONG = {
     "n_components": [0, 2.0, True, "3", None],
     "likelihood": ["gaussian", None],
+    "exposure": ["none", 1, None],
     "features": ["bm25", 1],
     "n_hidden": [0],
     "encoder_layers": [0],

@@ -137,7 +137,7 @@ def test_an_evaluation_shows_the_model_the_observed_half_only(monkeypatch):
 
     monkeypatch.setattr(evaluate_module, "completion_rows", spy)
     settings = EvaluationSettings(RefineSettings(2), samples=2, seed=6)
-    evaluate_rows(network, counts, transform, unigram, settings)
+    evaluate_rows(network, counts, transform, unigram, 12.0, settings)
     (batch,) = seen
     observed, _ = split_tokens(counts.csr, counts.row_keys(), 6)
     assert (batch.counts != observed).nnz == 0

@@ -19,7 +19,7 @@ def evaluated(dense, *, steps=10, samples=5, **kwargs):
     named = {k: kwargs.pop(k) for k in names if k in kwargs}
     settings = EvaluationSettings(RefineSettings(steps), samples=samples, **named)
     counts = dense if isinstance(dense, CountMatrix) else CountMatrix.from_any(dense)
-    return evaluate_rows(network, counts, transform, unigram, settings, **kwargs)
+    return evaluate_rows(network, counts, transform, unigram, 12.0, settings, **kwargs)
 
 
 @pytest.fixture(scope="module")

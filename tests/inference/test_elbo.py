@@ -21,7 +21,7 @@ def test_a_model_that_ignores_z_has_a_closed_form():
         model.decoder.weight.zero_()
     unigram = torch.softmax(model.decoder.bias, 0)
     terms = elbo(model, q, x, torch.randn(5, 3, dtype=torch.float64))
-    floor = model.likelihood.floor(unigram, x)
+    floor = model.likelihood.floor(unigram, 1.0, x)
     kl = torch.distributions.kl_divergence(Normal(q.mean, q.scale), Normal(0.0, 1.0)).double()
     torch.testing.assert_close(terms.log_likelihood, floor)
     torch.testing.assert_close(terms.kl, kl)

@@ -51,7 +51,7 @@ def test_no_layers_is_log_linear():
 def test_it_starts_near_the_unigram():
     frequencies = torch.rand(11) + 0.1
     log_unigram = (frequencies / frequencies.sum()).log()
-    net = decoder(2, False, log_unigram=log_unigram)
+    net = decoder(2, False, bias=log_unigram)
     p = torch.softmax(net(torch.randn(200, 3)), 1)
     torch.testing.assert_close(p.mean(0).log(), log_unigram, rtol=0, atol=0.3)
     with torch.no_grad():

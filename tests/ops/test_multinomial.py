@@ -104,7 +104,7 @@ def test_many_blocks(monkeypatch, dtype, keep):
     x, parts = example((13, 90, 5), dtype, empty=True)
     with torch.no_grad():
         parts[2] += 30 * torch.sin(torch.arange(90.0) / 12)
-    assert len(list(fused._blocks(13, parts[1]))) > 4
+    assert len(list(fused.blocks(13, parts[1]))) > 4
     weights = torch.randn(13, dtype=dtype)
     found = values_and_gradients(multinomial_log_prob, parts, x, weights)
     readable = values_and_gradients(reference.multinomial_log_prob, parts, x, weights)
@@ -157,7 +157,7 @@ def test_only_the_gradients_asked_for_in_many_blocks(monkeypatch, wanted, keep):
 def test_blocks_are_equal_and_small_enough(n, v, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "_BLOCK_CPU", size)
-        widths = [stop - start for start, stop in fused._blocks(n, torch.empty(v, 0))]
+        widths = [stop - start for start, stop in fused.blocks(n, torch.empty(v, 0))]
     most = max(16, size // max(1, n))
     assert max(widths) <= -(-most // 16) * 16
     assert set(widths[:-1]) <= {widths[0]}
@@ -167,7 +167,7 @@ def test_blocks_are_equal_and_small_enough(n, v, size):
 @given(n=st.integers(0, 5000), v=st.integers(1, 3_000_000))
 @settings(deadline=None)
 def test_blocks_cover_the_features_once(n, v):
-    blocks = list(fused._blocks(n, torch.empty(v, 0)))
+    blocks = list(fused.blocks(n, torch.empty(v, 0)))
     assert blocks[0][0] == 0
     assert blocks[-1][1] == v
     assert all(a[1] == b[0] for a, b in pairwise(blocks))

@@ -121,8 +121,18 @@ def fit(
         int, typer.Option(help="K, latent dimensions.", rich_help_panel=_MODEL)
     ] = 100,
     likelihood: Annotated[
-        str, typer.Option(help="Of a row of counts.", rich_help_panel=_MODEL)
+        str,
+        typer.Option(
+            help="multinomial, bernoulli (0 and 1), poisson or negative_binomial.",
+            rich_help_panel=_MODEL,
+        ),
     ] = "multinomial",
+    exposure: Annotated[
+        str,
+        typer.Option(
+            help="Poisson: 'unit', or 'total' to divide out a row's total.", rich_help_panel=_MODEL
+        ),
+    ] = "auto",
     features: Annotated[
         str,
         typer.Option(
@@ -332,10 +342,13 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
         )
         return
     lines = [f"fitted in {seconds:.0f} s; parameters of epoch {record.epoch}"]
+    rows = f"{model.fit_info_['valid_rows']} rows"
+    if record.valid_per_doc_refined is None and record.valid_nats_per_row is not None:
+        lines.append(f"validation ELBO at ψ*: {record.valid_nats_per_row:.1f} nats a row ({rows})")
     if record.valid_per_doc_refined is not None:
         lines.append(
             f"validation perplexity per document: {record.valid_per_doc_amortized:.1f} at ψ(x), "
-            f"{record.valid_per_doc_refined:.1f} at ψ* (ELBO; {model.fit_info_['valid_rows']} rows)"
+            f"{record.valid_per_doc_refined:.1f} at ψ* (ELBO; {rows})"
         )
     lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
     lines.append(f"model: {out}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["directions", "embed", "neighbors", "spectrum"]
 
-_Kind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities"]
+_Kind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities", "mean"]
 _Metric = Literal["cosine", "dot", "euclidean"]
 
 _RowsArgument = Annotated[

@@ -64,8 +64,9 @@ class HistoryDisplay:
                 .properties(width=560, height=height)
             )
 
-        validated = table["valid_per_doc_refined"].null_count() < table.height
-        if validated:
+        perplexity = table["valid_per_doc_refined"].null_count() < table.height
+        validated = table["valid_nats_per_row"].null_count() < table.height
+        if perplexity:
             bounds = panel(
                 {
                     "valid_per_doc_refined": "ELBO at ψ*",
@@ -75,6 +76,8 @@ class HistoryDisplay:
                 260,
                 log=True,
             )
+        elif validated:
+            bounds = panel({"valid_nats_per_row": "ELBO at ψ*"}, "validation ELBO, nats a row", 260)
         else:
             bounds = panel(
                 {"train_nats_per_row": "training ELBO"}, "training ELBO, nats a row", 260
@@ -83,5 +86,5 @@ class HistoryDisplay:
         active = panel({"active_kl": "dimensions"}, "latent dimensions in use", 110)
         chart = alt.vconcat(bounds, active, weight).resolve_scale(strokeDash="independent")
         return styled(
-            chart, "Training", "solid: ELBO at ψ*; dashed: ELBO at ψ(x)" if validated else None
+            chart, "Training", "solid: ELBO at ψ*; dashed: ELBO at ψ(x)" if perplexity else None
         )

@@ -11,6 +11,9 @@ from longtail.displays.base import PALETTE, altair, inline, styled
 
 __all__ = ["EvaluationDisplay"]
 
+_PERPLEXITY = "perplexity per document (lower is better)"
+_NATS = "nats a row (higher is better)"
+
 
 class EvaluationDisplay:
     """The ladder of held-out figures against the unigram floor, with error bars.
@@ -30,15 +33,18 @@ class EvaluationDisplay:
         return pl.DataFrame(self._rungs, infer_schema_length=None)
 
     def plot(self) -> Any:
-        """Perplexity per document on each rung, ± 2 standard errors over rows.
+        """Perplexity per document, or nats a row, on each rung, ± 2 standard errors over rows.
 
         Completion is left out of the picture: it scores other tokens.
         """
         alt = altair()
         table = self.frame().filter(pl.col("figure") != "completion")
+        value, error, title, digits = "per_doc", "per_doc_se", _PERPLEXITY, 0
+        if table[value].null_count():
+            value, error, title, digits = "nats_per_row", "se", _NATS, 1
         table = table.with_columns(
-            low=pl.col("per_doc") - 2 * pl.col("per_doc_se").fill_nan(0),
-            high=pl.col("per_doc") + 2 * pl.col("per_doc_se").fill_nan(0),
+            low=pl.col(value) - 2 * pl.col(error).fill_nan(0),
+            high=pl.col(value) + 2 * pl.col(error).fill_nan(0),
         )
         order = table["estimator"].unique(maintain_order=True).to_list()
         many = "model" in table.columns
@@ -53,7 +59,7 @@ class EvaluationDisplay:
             color=color,
             **extra,
         )
-        x = alt.X("per_doc:Q", title="perplexity per document (lower is better)")
+        x = alt.X(f"{value}:Q", title=title)
         points = base.mark_point(filled=True, size=70).encode(
             x=x.scale(zero=False),
             tooltip=[
@@ -68,7 +74,7 @@ class EvaluationDisplay:
         )
         bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=""), x2="high:Q")
         labels = base.mark_text(dy=-11, fontSize=11).encode(
-            x="per_doc:Q", text=alt.Text("per_doc:Q", format=",.0f")
+            x=f"{value}:Q", text=alt.Text(f"{value}:Q", format=f",.{digits}f")
         )
         chart = (bars + points + labels).properties(width=520, height={"step": 34 if many else 42})
         return styled(

@@ -10,12 +10,27 @@ import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
 
+from longtail.data import CountMatrix
 from longtail.errors import ParameterError
+from longtail.features import FeatureTransform
 from longtail.inference import Encoder, HybridModel
-from longtail.model import Decoder, GenerativeModel, StandardNormal, get_likelihood
+from longtail.model import (
+    Decoder,
+    GenerativeModel,
+    NegativeBinomial,
+    StandardNormal,
+    get_likelihood,
+)
+from longtail.model.likelihoods import marginal_log_dispersion
 from longtail.ops import FeatureSampler
 
-__all__ = ["build_network", "resolve_device", "typical_norm", "unigram_frequencies"]
+__all__ = [
+    "build_network",
+    "network_for",
+    "resolve_device",
+    "typical_norm",
+    "unigram_frequencies",
+]
 
 # Pseudo-count of every feature, so that one never seen in training has a probability.
 _SMOOTHING = 0.5
@@ -29,9 +44,29 @@ def build_network(
     unigram: npt.NDArray[np.float64],
     *,
     input_scale: float,
+    mean_total: float,
     seed: int,
+    log_dispersion: npt.NDArray[np.float64] | None = None,
 ) -> HybridModel:
-    """Make the network that the parameters describe, its weights drawn under the seed."""
+    """Make the network that the parameters describe, its weights drawn under the seed.
+
+    Parameters
+    ----------
+    unigram
+        Training frequencies of the features, (V,).
+    input_scale
+        Typical norm of what the encoder reads.
+    mean_total
+        Mean total count of a training row.
+    log_dispersion
+        Of a negative binomial that ignores z, (V,); zeros if not given.
+    """
+    start = np.zeros(len(unigram)) if log_dispersion is None else log_dispersion
+    likelihood = get_likelihood(
+        parameters["likelihood"],
+        exposure=parameters["exposure"],
+        log_dispersion=torch.from_numpy(start.astype(np.float32)),
+    )
     n_features, k = len(unigram), int(parameters["n_components"])
     generator = torch.Generator().manual_seed(seed)
     # torch's layers first draw weights of their own, from the generator of the user's code.
@@ -42,7 +77,7 @@ def build_network(
             n_layers=int(parameters["decoder_layers"]),
             n_hidden=int(parameters["n_hidden"]),
             skip=bool(parameters["skip"]),
-            log_unigram=torch.from_numpy(np.log(unigram).astype(np.float32)),
+            bias=likelihood.baseline(torch.from_numpy(unigram), mean_total).float(),
             generator=generator,
         )
         encoder = Encoder(
@@ -53,12 +88,33 @@ def build_network(
             input_scale=input_scale,
             generator=generator,
         )
-    likelihood = get_likelihood(parameters["likelihood"])
     return HybridModel(
         GenerativeModel(StandardNormal(), decoder, likelihood),
         encoder,
         _sampler(unigram, parameters["refine_features"]),
         _sampler(unigram, parameters["theta_features"]),
+    )
+
+
+def network_for(
+    parameters: Mapping[str, Any],
+    train: CountMatrix,
+    unigram: npt.NDArray[np.float64],
+    transform: FeatureTransform,
+    *,
+    seed: int,
+) -> HybridModel:
+    """The network to fit to these rows: see `build_network`."""
+    log_dispersion = None
+    if parameters["likelihood"] == NegativeBinomial.name:
+        log_dispersion = marginal_log_dispersion(train.csr, unigram, train.totals)
+    return build_network(
+        parameters,
+        unigram,
+        input_scale=typical_norm(transform.apply(train.csr)),
+        mean_total=float(train.totals.mean()),
+        seed=seed,
+        log_dispersion=log_dispersion,
     )
 
 

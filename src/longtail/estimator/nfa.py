@@ -23,13 +23,12 @@ from longtail.data.settings import ReadSettings
 from longtail.errors import DataError, DataWarning, NotFittedError, ParameterError
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import (
-    build_network,
+    network_for,
     resolve_device,
-    typical_norm,
     unigram_frequencies,
 )
 from longtail.estimator.parameters import check_parameters, refine_schedule
-from longtail.estimator.prepare import TrainingRows, prepare, unseen_notice
+from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
 from longtail.estimator.saved import to_archive
 from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
 from longtail.evaluation.evaluate import make_batches
@@ -80,8 +79,13 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ----------
     n_components : int
         K, latent dimensions.
-    likelihood : {"multinomial"}
-        p(x | z).
+    likelihood : {"multinomial", "bernoulli", "poisson", "negative_binomial"}
+        p(x | z): which feature each of N counts is; which features there are, for 0 and 1; counts
+        whose number matters; counts more variable than that, such as those of single cells, with
+        a dispersion for each feature and the row's total as exposure.
+    exposure : {"auto", "unit", "total"}
+        Of the Poisson: "unit" lets z explain how many counts a row has, "total" divides that out.
+        "auto" is "unit"; the other likelihoods have no choice.
     features : {"tfidf", "l1", "log1p", "binary"}
         What the encoder sees of a row. The likelihood always scores the raw counts.
     n_hidden : int
@@ -183,6 +187,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         n_components: int = 100,
         *,
         likelihood: str = "multinomial",
+        exposure: str = "auto",
         features: FeatureKind = "tfidf",
         n_hidden: int = 400,
         encoder_layers: int = 2,
@@ -213,6 +218,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ) -> None:
         self.n_components = n_components
         self.likelihood = likelihood
+        self.exposure = exposure
         self.features = features
         self.n_hidden = n_hidden
         self.encoder_layers = encoder_layers
@@ -279,18 +285,16 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed = self._draw_seed()
         counts = CountMatrix.from_any(X, counts=self.counts)
         held_out = None if valid is None else CountMatrix.from_any(valid, counts=self.counts)
+        for given in (counts, held_out):
+            if given is not None:
+                require_values(self.likelihood, given)
         rows = prepare(
             counts, held_out, validation_fraction=float(self.validation_fraction), seed=seed
         )
         train = rows.train
         transform = FeatureTransform.fit(self.features, train.csr)
         unigram = unigram_frequencies(train.csr)
-        network = build_network(
-            self.get_params(deep=False),
-            unigram,
-            input_scale=typical_norm(transform.apply(train.csr)),
-            seed=seed,
-        )
+        network = network_for(self.get_params(deep=False), train, unigram, transform, seed=seed)
         result = self._train(network, rows, transform, seed, callbacks, checkpoint, resume)
         self.set_fitted(
             network=network,
@@ -445,7 +449,6 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
             rows = Rows.from_batch(batch, device)
             start = self.network_.amortized(rows.features)
-            start = start.prior_where(rows.counts.totals() == 0)
             psi = self.network_.refined(
                 rows.counts, start, rows.noise_key(seed), settings, float(self.kl_weight)
             )
@@ -516,6 +519,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             counts,
             self.transform_,
             self.unigram_,
+            self._mean_total,
             settings,
             unseen=unseen or found,
             device=self._device,
@@ -525,16 +529,15 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def inverse_transform(self, Z: Any, *, totals: Any = None) -> Array:
         """E[x | z] of latent vectors (n, K): (n, V), dense.
 
-        Probabilities, or with row totals (a number or n of them) expected counts.
+        Expected counts of rows with these totals (a number or n of them), or exposures; by
+        default of 1, which for a multinomial makes them probabilities.
         """
         self.check_fitted()
         latent = latent_vectors(Z, self._n_features_out).to(self._device)
         logits = self.network_.generative.decoder(latent)
         likelihood = self.network_.generative.likelihood
-        if totals is None:
-            out = likelihood.probabilities(logits)
-        else:
-            out = likelihood.mean(logits, row_totals(totals, len(latent)).to(logits))
+        exposure = row_totals(1 if totals is None else totals, len(latent)).to(logits)
+        out = likelihood.mean(logits, exposure)
         result: Array = out.cpu().numpy()
         return result
 
@@ -548,8 +551,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         n_samples
             Rows to draw.
         totals
-            Total count of each row: a number or n of them; by default the median of the
-            training rows.
+            Total count of each row, or its exposure: a number or n of them; by default the median
+            of the training rows, or 1 where z explains how many counts a row has.
         random_state
             Seed; a new one each time if not given.
 
@@ -560,7 +563,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.check_fitted()
         n_samples = whole("n_samples", n_samples, 1)
         if totals is None:
-            totals = max(1, round(self.fit_info_["median_total"]))
+            median = max(1, round(self.fit_info_["median_total"]))
+            totals = self.network_.generative.likelihood.typical_exposure(median)
         n = row_totals(totals, n_samples)
         if not torch.equal(n, n.round()):
             raise ParameterError(f"totals must be whole numbers to draw rows; got {totals!r}.")
@@ -592,6 +596,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_fitted()
         counts = CountMatrix.from_any(X, counts=self.counts)
+        require_values(self.likelihood, counts)
         if not (counts.vocabulary.named and self.vocabulary_.named):
             if counts.n_features != self.n_features_in_:
                 raise DataError(
@@ -635,6 +640,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _n_features_out(self) -> int:
         # Of the fitted network, so that scikit-learn sees nothing before there is one.
         return int(self.network_.encoder.mean.out_features)
+
+    @property
+    def _mean_total(self) -> float:
+        return float(self.fit_info_["train_tokens"]) / int(self.fit_info_["train_rows"])
 
     @property
     def _device(self) -> torch.device:

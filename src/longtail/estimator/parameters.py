@@ -10,7 +10,7 @@ import numpy as np
 from longtail.errors import ParameterError
 from longtail.features import FeatureKind
 from longtail.inference import RefineMethod
-from longtail.model.likelihoods import LIKELIHOODS
+from longtail.model.likelihoods import LIKELIHOODS, Exposure, resolve_exposure
 from longtail.training.schedules import RefineSchedule
 
 __all__ = ["check_parameters", "refine_schedule"]
@@ -72,6 +72,7 @@ def _is_seed(v: Any) -> bool:
 _CHECKS: dict[str, tuple[Check, str]] = {
     "n_components": _whole(1),
     "likelihood": _one_of(*LIKELIHOODS),
+    "exposure": _one_of("auto", *get_args(Exposure)),
     "features": _one_of(*get_args(FeatureKind)),
     "n_hidden": _whole(1),
     "encoder_layers": _whole(1),
@@ -123,6 +124,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     ]
     if faults:
         raise ParameterError("\n".join(["These parameters cannot be used:", *faults]))
+    resolve_exposure(parameters["likelihood"], parameters["exposure"])
 
 
 def refine_schedule(steps: Any, *, annealing_epochs: int = 0) -> RefineSchedule:

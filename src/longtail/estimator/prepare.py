@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from longtail.data import CountMatrix, split_rows
 from longtail.data.counts import Unseen
 from longtail.errors import DataError, DataWarning
 from longtail.estimator.parameters import refine_schedule
+from longtail.model.likelihoods import LIKELIHOODS
 
-__all__ = ["TrainingRows", "prepare", "unseen_notice"]
+__all__ = ["TrainingRows", "prepare", "require_values", "unseen_notice"]
 
 _FEWEST_VALID_ROWS = 10
 _MOST_VALID_ROWS = 2000  # of a share: more would cost time and tell little
@@ -98,6 +101,34 @@ def prepare(
         _notice(f"No validation rows are held out, and training will not stop early. {error}")
         return TrainingRows(kept, None, dropped)
     return TrainingRows(train, held_out, dropped)
+
+
+def require_values(likelihood: str, counts: CountMatrix) -> None:
+    """Check that the likelihood is one of such values.
+
+    Raises
+    ------
+    DataError
+        If it needs whole numbers, or 0 and 1, and there are others; says where and what to do.
+    """
+    kind = LIKELIHOODS[likelihood]
+    values = counts.csr.data
+    wrong = values != np.rint(values) if kind.whole_counts else np.zeros(len(values), dtype=bool)
+    wanted, remedy = "whole numbers", "give raw counts, or use likelihood='multinomial'"
+    if kind.most is not None:
+        wrong |= values > kind.most
+        wanted = "0 and 1 only"
+        remedy = "take presence instead of counts with counts.binarized() or binarize=True"
+    if not wrong.any():
+        return
+    first = int(np.argmax(wrong))
+    row = int(np.searchsorted(counts.csr.indptr, first, side="right")) - 1
+    name = counts.vocabulary.names[int(counts.csr.indices[first])]
+    raise DataError(
+        f"likelihood={likelihood!r} is for {wanted}, but {int(wrong.sum()):,} of {len(values):,} "
+        f"values are not: the first is {values[first]:g}, feature {name!r} of row "
+        f"{counts.row_ids[row]!r}. To use these data, {remedy}."
+    )
 
 
 def unseen_notice(unseen: Unseen) -> str:

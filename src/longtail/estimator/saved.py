@@ -100,6 +100,7 @@ def _current(config: dict[str, Any]) -> dict[str, Any]:
     parameters.setdefault("importance_samples", 1)
     parameters.setdefault("output_epsilon", 1e-8)
     parameters.setdefault("kl_weight", 1.0)
+    parameters.setdefault("exposure", "auto")
     return parameters
 
 
@@ -129,7 +130,9 @@ def _restore(
         raise ValueError(f"{idf.shape} inverse document frequencies of {n_features} features")
     # On no device: the sizes come from a file, and are checked before memory is given to them.
     with torch.device("meta"):
-        network = build_network(model.get_params(deep=False), unigram, input_scale=1.0, seed=0)
+        network = build_network(
+            model.get_params(deep=False), unigram, input_scale=1.0, mean_total=1.0, seed=0
+        )
     saved = {
         k[len("model.") :]: torch.tensor(v) for k, v in tensors.items() if k.startswith("model.")
     }
@@ -178,9 +181,12 @@ def _card(model: NonlinearFactorAnalysis) -> str:
         "## Fit",
         f"- {info['stopped']}; parameters of epoch {info['best_epoch']}",
     ]
-    if last is not None and last.valid_per_doc_refined is not None:
+    if last is not None and last.valid_nats_per_row is not None:
+        bound = f"{last.valid_nats_per_row:.1f} nats a row"
+        if last.valid_per_doc_refined is not None:
+            bound = f"perplexity {last.valid_per_doc_refined:.1f} per document"
         lines += [
-            f"- validation perplexity per document, ELBO at ψ*: {last.valid_per_doc_refined:.1f}",
+            f"- validation rows, ELBO at ψ*: {bound}",
             f"- latent dimensions in use (mean KL > 0.05 nats): {last.active_kl} "
             f"of {model.n_components}",
         ]

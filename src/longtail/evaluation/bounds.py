@@ -126,8 +126,8 @@ def _bounds_of_batch(
 ) -> dict[str, Tensor]:
     """The fields of `RowBounds` for a batch."""
     key = rows.noise_key(seed)
-    amortized = model.amortized(rows.features).prior_where(rows.counts.totals() == 0)
     objective = model.objective(rows.counts)
+    amortized = model.amortized(rows.features).prior_where(objective.silent)
     refined = refine(objective, amortized, key, settings)
     at_start = _score(objective, amortized, key, samples)
     at_end = _score(objective, refined, key, samples)

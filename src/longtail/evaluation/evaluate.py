@@ -62,6 +62,7 @@ def evaluate_rows(
     counts: CountMatrix,
     transform: FeatureTransform,
     unigram: npt.NDArray[np.float64],
+    mean_total: float,
     settings: EvaluationSettings,
     *,
     unseen: Unseen | None = None,
@@ -76,6 +77,8 @@ def evaluate_rows(
         n×V; rows without counts are dropped, and counted in the result.
     unigram
         Training-set word frequencies, (V,), summing to 1.
+    mean_total
+        Mean total count of a training row.
     unseen
         What alignment left out, for the report.
     progress
@@ -109,21 +112,25 @@ def evaluate_rows(
         device=device,
         progress=stage("bounds"),
     )
-    floor = _floor(model, counts, unigram)
+    floor = _floor(model, counts, unigram, mean_total)
     completion = (
         _completion(model, counts, transform, settings, device, stage("completion"))
         if settings.completion
         else None
     )
-    return _assemble(counts, dropped, unseen, rows, floor, completion, settings)
+    per_token = model.generative.likelihood.per_token
+    return _assemble(counts, dropped, unseen, rows, floor, completion, settings, per_token)
 
 
 def _floor(
-    model: HybridModel, counts: CountMatrix, unigram: npt.NDArray[np.float64]
+    model: HybridModel,
+    counts: CountMatrix,
+    unigram: npt.NDArray[np.float64],
+    mean_total: float,
 ) -> npt.NDArray[np.float64]:
     x = SparseRows.from_scipy(counts.csr, dtype=torch.float64)
     result: npt.NDArray[np.float64] = model.generative.likelihood.floor(
-        torch.from_numpy(unigram), x
+        torch.from_numpy(unigram), mean_total, x
     ).numpy()
     return result
 
@@ -136,7 +143,11 @@ def _completion(
     device: torch.device | str,
     progress: Callable[[int], None] | None,
 ) -> Completion | None:
-    observed, held_out = split_tokens(counts.csr, counts.row_keys(), settings.seed)
+    # Where a feature is there or not, it is observed or held out whole.
+    by_feature = model.generative.likelihood.most == 1
+    observed, held_out = split_tokens(
+        counts.csr, counts.row_keys(), settings.seed, by_feature=by_feature
+    )
     usable = np.flatnonzero((np.diff(observed.indptr) > 0) & (np.diff(held_out.indptr) > 0))
     if len(usable) == 0:
         return None
@@ -170,8 +181,10 @@ def _assemble(
     floor: npt.NDArray[np.float64],
     completion: Completion | None,
     settings: EvaluationSettings,
+    per_token: bool,
 ) -> Evaluation:
-    totals, samples, steps = counts.totals, settings.samples, settings.refine.steps
+    samples, steps = settings.samples, settings.refine.steps
+    totals = counts.totals if per_token else None
     gap = rows.elbo_refined - rows.elbo_amortized
     # Noise is keyed by content: m equal rows share one error, of variance m² in their sum.
     _, group, sizes = np.unique(counts.row_keys(), return_inverse=True, return_counts=True)
@@ -186,7 +199,7 @@ def _assemble(
         full = bound(rows.elbo_full, rows.var_full, last)
     per_row = {
         "row_id": counts.row_ids,
-        "tokens": totals,
+        "tokens": counts.totals,
         "floor": floor,
         "elbo_amortized": rows.elbo_amortized,
         "elbo_refined": rows.elbo_refined,
@@ -197,7 +210,7 @@ def _assemble(
     return Evaluation(
         rows=counts.n_rows,
         dropped_rows=dropped,
-        tokens=float(totals.sum()),
+        tokens=float(counts.totals.sum()),
         unseen={
             "rows": unseen.rows if unseen else 0.0,
             "mass": unseen.mass if unseen else 0.0,

@@ -19,18 +19,22 @@ KL_THRESHOLD = 0.05  # nats: mean KL above which a latent dimension counts as us
 VARIANCE_THRESHOLD = 0.01  # Burda et al. 2016, active units
 
 
-def _summary(log_prob: Array, totals: Array) -> dict[str, float]:
+def _summary(log_prob: Array, totals: Array | None) -> dict[str, Any]:
     """Perplexities, mean and standard error over rows of per-row log-probabilities."""
     n = len(log_prob)
+    rows = {
+        "nats_per_row": float(log_prob.mean()),
+        "se": float(log_prob.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
+    }
+    if totals is None:
+        return rows | {"per_doc": None, "per_doc_se": None, "per_word": None}
     per_token = -log_prob / totals
     per_doc = float(np.exp(per_token.mean()))
-    return {
+    return rows | {
         "per_doc": per_doc,
         # Delta method: d exp(u) = exp(u) du.
         "per_doc_se": float(per_doc * per_token.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan,
         "per_word": float(np.exp(-log_prob.sum() / totals.sum())),
-        "nats_per_row": float(log_prob.mean()),
-        "se": float(log_prob.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
     }
 
 
@@ -42,7 +46,7 @@ class Floor:
     ----------
     per_doc, per_word
         Perplexity averaged over rows, exp(mean_d −b_d/N_d), and over tokens,
-        exp(−Σ b_d / Σ N_d).
+        exp(−Σ b_d / Σ N_d); None under a likelihood that does not score tokens.
     per_doc_se
         Standard error of `per_doc` over rows (delta method).
     nats_per_row
@@ -51,15 +55,15 @@ class Floor:
         Standard error of `nats_per_row` over rows, nats.
     """
 
-    per_doc: float
-    per_doc_se: float
-    per_word: float
+    per_doc: float | None
+    per_doc_se: float | None
+    per_word: float | None
     nats_per_row: float
     se: float
 
     @classmethod
-    def from_rows(cls, log_prob: Array, totals: Array) -> Floor:
-        """Summarise per-row log-probabilities (n,) of rows with totals (n,)."""
+    def from_rows(cls, log_prob: Array, totals: Array | None) -> Floor:
+        """Summarise per-row log-probabilities (n,) of rows with totals (n,), None: no tokens."""
         return cls(**_summary(log_prob, totals))
 
 
@@ -82,9 +86,9 @@ class Bound:
         gradients of its iterations too, two each.
     """
 
-    per_doc: float
-    per_doc_se: float
-    per_word: float
+    per_doc: float | None
+    per_doc_se: float | None
+    per_word: float | None
     nats_per_row: float
     se: float
     mc_se: float
@@ -93,9 +97,9 @@ class Bound:
 
     @classmethod
     def from_rows(
-        cls, values: Array, mc_var: Array, totals: Array, *, samples: int, steps: int
+        cls, values: Array, mc_var: Array, totals: Array | None, *, samples: int, steps: int
     ) -> Bound:
-        """Summarise per-row bounds (n,) with Monte Carlo variances (n,)."""
+        """Summarise per-row bounds (n,) with Monte Carlo variances (n,); see `Floor.from_rows`."""
         mc_se = float(np.sqrt(mc_var.sum()) / len(values))
         return cls(**_summary(values, totals), mc_se=mc_se, samples=samples, steps=steps)
 
@@ -298,25 +302,41 @@ class Evaluation:
             f"{'estimator':<31}{'per doc':>9}{'± se':>7}{'per word':>9}{'nats/row':>10}{'± se':>7}"
             f"{'± MC':>7}{'S':>5}{'M':>5}",
         ]
+
+        def number(value: float | None, digits: int) -> str:
+            return "" if value is None else f"{value:.{digits}f}"
+
         for r in self._table():
-            mc = "" if r["mc_se"] is None else f"{r['mc_se']:.2f}"
             lines.append(
-                f"{r['estimator']:<31}{r['per_doc']:>9.1f}{r['per_doc_se']:>7.1f}"
-                f"{r['per_word']:>9.1f}"
-                f"{r['nats_per_row']:>10.2f}{r['se']:>7.2f}{mc:>7}"
+                f"{r['estimator']:<31}{number(r['per_doc'], 1):>9}{number(r['per_doc_se'], 1):>7}"
+                f"{number(r['per_word'], 1):>9}"
+                f"{r['nats_per_row']:>10.2f}{r['se']:>7.2f}{number(r['mc_se'], 2):>7}"
                 f"{r['samples'] or '':>5}{'' if r['steps'] is None else r['steps']:>5}"
             )
         a, g = self.active_dims, self.gap
         lines += [
             "",
-            "per doc and per word are perplexities: lower is better. Bounds are lower bounds on",
-            "log-likelihood: their perplexities are upper bounds. Completion scores other tokens.",
+            *self._how_to_read(),
             f"refinement gains {g.nats_per_row:.2f} ± {g.se:.2f} nats a row"
             f" (median {g.median:.2f}, 90 % quantile {g.p90:.2f})",
             f"latent dimensions in use: {a.kl} of {a.of} by KL > {a.kl_threshold} nats,"
             f" {a.variance} by variance of the posterior mean > {a.variance_threshold}",
         ]
         return "\n".join(lines)
+
+    def _how_to_read(self) -> list[str]:
+        if self.floor.per_doc is not None:
+            return [
+                "per doc and per word are perplexities: lower is better. Bounds are lower bounds"
+                " on",
+                "log-likelihood: their perplexities are upper bounds. Completion scores other"
+                " tokens.",
+            ]
+        return [
+            "nats/row are lower bounds on the log-likelihood of a row: higher is better.",
+            "Completion scores which features the held-out half has, by perplexity: lower is"
+            " better.",
+        ]
 
     __repr__ = __str__
 

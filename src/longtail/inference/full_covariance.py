@@ -93,6 +93,8 @@ def row_curvature(objective: RowObjective, z: Tensor, number: int) -> Tensor:
     """
     decoder, likelihood = objective.model.decoder, objective.model.likelihood
     sample = None if objective.sampler is None else objective.sampler.draw(number)
+    exposure = objective.data.exposure
+    assert exposure is not None
     n, k = z.shape
     found = z.new_empty((n, k, k), dtype=torch.float64)
     chunk = max(1, _CHUNK // (decoder.weight.shape[1] * k))
@@ -101,10 +103,11 @@ def row_curvature(objective: RowObjective, z: Tensor, number: int) -> Tensor:
         for d, (j, h) in enumerate(zip(jacobian, hidden, strict=True), start):
             w: Tensor = decoder.weight
             b: Tensor = decoder.bias
+            features = weights = None
             if sample is not None:
                 features, weights = _with_own(sample, objective.counts.features_of(d))
-                w, b = w[features], b[features] + weights.log().to(b.dtype)
-            found[d] = likelihood.curvature(w @ j, w @ h + b, objective.data.totals[d])
+                w, b = w[features], b[features]
+            found[d] = likelihood.curvature(w @ j, w @ h + b, exposure[d], features, weights)
     return found
 
 

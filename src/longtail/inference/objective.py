@@ -48,6 +48,12 @@ class RowObjective:
         """The objective of these rows."""
         return cls(model, counts, model.data_term(counts), kl_weight, sampler)
 
+    @property
+    def silent(self) -> Tensor:
+        """Which rows say nothing about z, so that their posterior is the prior: bool (B,)."""
+        assert self.data.exposure is not None
+        return self.data.exposure == 0
+
     def log_likelihood(self, z: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """log p(x | z) of each row and its gradient: (..., B, K) → (..., B) and (..., B, K).
 

@@ -79,16 +79,16 @@ def refine(
     Returns
     -------
     GaussianPosterior
-        ψ*, detached. Rows without counts get the prior, their exact posterior.
+        ψ*, detached. Rows that say nothing about z get the prior, their exact posterior.
     """
-    start = start.detach()
+    start = start.detach().prior_where(objective.silent)
     if settings.steps == 0:
         return start
     if settings.method == "adam":
         psi = _refine_adam(objective, start, key, settings)
     else:
         psi = refine_natural(objective, start, key, settings.steps, first=first)
-    return psi.prior_where(objective.data.totals == 0)
+    return psi.prior_where(objective.silent)
 
 
 def _refine_adam(

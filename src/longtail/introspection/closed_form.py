@@ -10,6 +10,12 @@ With p = softmax(a), a = W h(z) + b and J_h = ∂h/∂z (H×K), a product of mas
 J_rᵀ J_r is the Fisher information about z in one token: r are the coordinates in which the
 multinomial has unit variance, so no feature counts for more because it is frequent or rare.
 
+Those are for a normalised mean p = softmax(a), as the multinomial, the negative binomial and, but
+for "mean" and "root_probabilities", the Poisson have it. In general the likelihood says how J
+follows from J_a (`Likelihood.jacobian_terms`):
+
+    J_v = left_v J_a,v − right_v Σ_u mix_u J_a,u
+
 A linear skip is a part of h: h = [h_L; z], whose Jacobian is [J_{h_L}; I].
 
 Averages over z. J_a is linear in J_h, so its mean needs the mean of J_h only. J_l does not change
@@ -27,13 +33,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtail.model import Decoder
+from longtail.model import Decoder, Likelihood, Multinomial
+from longtail.model.likelihoods import JacobianKind
 
 __all__ = [
     "JacobianKind",
@@ -43,29 +49,35 @@ __all__ = [
     "jacobian_at",
 ]
 
-JacobianKind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities"]
-
 _CHUNK = 8_000_000  # numbers in a temporary array: 32 MB in float32
 # A block of J_p should stay in the cache of a core while it is scaled, summed and squared.
 _BLOCK_FEATURES, _BLOCK_COLUMNS = 512, 1600
 
 
 @torch.no_grad()
-def jacobian_at(decoder: Decoder, z: Tensor, of: JacobianKind) -> Tensor:
-    """The Jacobian at each of a few points, in full: (S, K) → (S, V, K). The readable reference."""
+def jacobian_at(
+    decoder: Decoder, z: Tensor, of: JacobianKind, likelihood: Likelihood | None = None
+) -> Tensor:
+    """The Jacobian at each of a few points, in full: (S, K) → (S, V, K). The readable reference.
+
+    The likelihood is the multinomial if it is not given.
+    """
     j_h, h = decoder.hidden_jacobian(z)
     j = torch.matmul(decoder.weight, j_h)
-    if of == "logits":
-        return j
-    p = torch.softmax(F.linear(h, decoder.weight, decoder.bias), dim=1)
-    j = j - (p[:, None, :] @ j)
-    if of == "log_probabilities":
-        return j
-    return (p if of == "probabilities" else p.sqrt())[:, :, None] * j
+    logits = F.linear(h, decoder.weight, decoder.bias)
+    terms = (likelihood or Multinomial()).jacobian_terms(logits, of)
+    mixed = terms.mix[:, None, :] @ j
+    return terms.left[:, :, None] * j - terms.right[:, :, None] * mixed
 
 
 @torch.no_grad()
-def feature_rows(decoder: Decoder, z: Tensor, features: Tensor, of: JacobianKind) -> Tensor:
+def feature_rows(
+    decoder: Decoder,
+    z: Tensor,
+    features: Tensor,
+    of: JacobianKind,
+    likelihood: Likelihood | None = None,
+) -> Tensor:
     """One row of the Jacobian at each point: (S, K), (S,) → (S, K).
 
     Parameters
@@ -82,14 +94,12 @@ def feature_rows(decoder: Decoder, z: Tensor, features: Tensor, of: JacobianKind
         if of == "logits":
             out[rows] = torch.bmm(w[v][:, None, :], j_h).squeeze(1)
             continue
-        p = _softmax(decoder, h)
-        j = torch.bmm((w[v] - p @ w)[:, None, :], j_h).squeeze(1)
-        own = p.gather(1, v[:, None])
-        if of == "probabilities":
-            j *= own
-        elif of == "root_probabilities":
-            j *= own.sqrt()
-        out[rows] = j
+        logits = F.linear(h, w, decoder.bias)
+        terms = (likelihood or Multinomial()).jacobian_terms(logits, of)
+        left, right = (t.gather(1, v[:, None]) for t in (terms.left, terms.right))
+        # What is common to both is taken out first: the difference keeps its precision.
+        one = left * (w[v] - terms.mix @ w) + (left - right) * (terms.mix @ w)
+        out[rows] = torch.bmm(one[:, None, :], j_h).squeeze(1)
     return out
 
 
@@ -124,6 +134,7 @@ def average_jacobian(
     batches: Iterable[Tensor],
     of: JacobianKind,
     progress: Callable[[int], None] | None = None,
+    likelihood: Likelihood | None = None,
 ) -> Moments:
     """Average over batches of points z, (S, K) each, every batch with the same weight.
 
@@ -133,9 +144,16 @@ def average_jacobian(
     ----------
     progress
         Called with the number of points done.
+    likelihood
+        The multinomial if not given.
     """
-    linear = of in ("logits", "log_probabilities")
-    kernel = _Linear(decoder, of) if linear else _Scaled(decoder, of)
+    kernel: _Linear | _Scaled | _Linked
+    if likelihood is not None and of in likelihood.beyond_softmax:
+        kernel = _Linked(decoder, of, likelihood)
+    elif of in ("logits", "log_probabilities"):
+        kernel = _Linear(decoder, of)
+    else:
+        kernel = _Scaled(decoder, of)
     means, grams = _BatchMeans(), _BatchMeans()
     done = 0
     for z in batches:
@@ -212,7 +230,7 @@ class _Linear:
 
 
 class _Scaled:
-    """E[J_p] or E[J_r]: V×K work for each point, in blocks that stay in the cache."""
+    """E[J_p] or E[J_r] where p = softmax(a): V×K work for each point, in blocks in the cache."""
 
     def __init__(self, decoder: Decoder, of: JacobianKind) -> None:
         self.decoder = decoder
@@ -243,6 +261,41 @@ class _Scaled:
                     block *= p[v : v + _BLOCK_FEATURES, s : s + at_once, None]
                     mean[v : v + _BLOCK_FEATURES] += block.sum(1)
                     flat = block.view(-1, k)
+                    gram += flat.T @ flat
+        return mean.div_(n), gram / n
+
+
+class _Linked:
+    """E[J] as the likelihood defines it: V×K work for each point, in blocks."""
+
+    def __init__(self, decoder: Decoder, of: JacobianKind, likelihood: Likelihood) -> None:
+        self.decoder = decoder
+        self.of = of
+        self.likelihood = likelihood
+
+    def batch(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean over the points of J, and of JᵀJ."""
+        weight = self.decoder.weight.detach()
+        n_features, width = weight.shape
+        n, k = z.shape
+        mean = torch.zeros(n_features, k, dtype=z.dtype, device=z.device)
+        gram = torch.zeros(k, k, dtype=torch.float64, device=z.device)
+        at_once = max(1, _BLOCK_COLUMNS // k)
+        for part in _split(z, width * k, n_features, at_once * k):
+            j_h, h = self.decoder.hidden_jacobian(part)
+            logits = F.linear(h, weight, self.decoder.bias)
+            terms = self.likelihood.jacobian_terms(logits, self.of)
+            mixed = torch.bmm((terms.mix @ weight)[:, None, :], j_h).transpose(0, 1)  # (1, S, K)
+            left, right = terms.left.T[:, :, None], terms.right.T[:, :, None]
+            j = j_h.transpose(0, 1).contiguous()  # (H, S, K)
+            for v in range(0, n_features, _BLOCK_FEATURES):
+                own = slice(v, v + _BLOCK_FEATURES)
+                for s in range(0, len(part), at_once):
+                    some = slice(s, s + at_once)
+                    block = (weight[own] @ j[:, some].flatten(1)).view(-1, len(part[some]), k)
+                    block = left[own, some] * block - right[own, some] * mixed[:, some]
+                    mean[own] += block.sum(1)
+                    flat = block.reshape(-1, k)
                     gram += flat.T @ flat
         return mean.div_(n), gram / n
 

@@ -79,14 +79,16 @@ def contextual_vectors(
     if overall is None:
         overall = embeddings(model, of=_OF, power=1, seed=seed)
     posterior = model.posterior(rows)
-    decoder = model.network_.generative.decoder
+    generative = model.network_.generative
+    decoder = generative.decoder
     device = decoder.weight.device
     rng = np.random.default_rng(seed)
     total = np.zeros_like(posterior.mean)
     for _ in range(samples):
         noise = rng.standard_normal(posterior.mean.shape, dtype=np.float32)
         z = torch.from_numpy(posterior.mean + posterior.scale * noise).to(device)
-        total += feature_rows(decoder, z, torch.from_numpy(columns).to(device), _OF).cpu().numpy()
+        chosen = torch.from_numpy(columns).to(device)
+        total += feature_rows(decoder, z, chosen, _OF, generative.likelihood).cpu().numpy()
     answer = local * unit(total) + (1 - local) * unit(overall.vectors[columns])
     return np.hstack([unit(answer), place * unit(posterior.mean)])
 

@@ -33,7 +33,7 @@ Context = Sequence[str] | Mapping[str, float]
 _TABLES = (".parquet", ".csv")
 _TEXTS = (".txt", ".vec", ".w2v")
 # Kinds whose rows are the longer, the likelier the feature.
-_WEIGHTED: tuple[JacobianKind, ...] = ("probabilities", "root_probabilities")
+_WEIGHTED: tuple[JacobianKind, ...] = ("probabilities", "root_probabilities", "mean")
 
 
 @dataclass(frozen=True, eq=False)

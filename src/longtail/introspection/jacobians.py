@@ -83,10 +83,12 @@ def jacobian(
     model
         Fitted.
     of
-        What is differentiated: ``"probabilities"``, E[x/N | z]; ``"log_probabilities"``, their
-        logarithm; ``"logits"``, the output layer before normalisation; ``"root_probabilities"``,
-        2√p, in whose units no feature weighs more for being frequent or rare: `second_moment` is
-        then the Fisher information about z in one token, nats.
+        What is differentiated: ``"probabilities"``, E[x/N | z], or the mean E[x | z] normalised
+        over the features; ``"mean"``, E[x | z] itself, at exposure 1; ``"log_probabilities"``, the
+        probabilities' logarithm; ``"logits"``, the output layer before normalisation;
+        ``"root_probabilities"``, 2√p, in whose units no feature weighs more for being frequent or
+        rare: `second_moment` is then the Fisher information about z in one token, nats (under a
+        Bernoulli or Poisson likelihood: in one row of exposure 1).
     at
         Over what z: ``"prior"``; rows of counts (CountMatrix, sparse matrix or data frame), for
         the aggregate of their refined posteriors; a `Posterior`; or latent vectors as an array
@@ -128,12 +130,14 @@ def jacobian(
             raise ParameterError(f"{name} must be a whole number ≥ {low}; got {value!r}.")
     latents = draw_latents(model, at, samples=int(samples), seed=int(seed))
     total = len(latents.points)
-    decoder = model.network_.generative.decoder
+    generative = model.network_.generative
+    decoder = generative.decoder
     moments = average_jacobian(
         decoder,
         latents.batches(decoder.weight.device, decoder.weight.dtype),
         of,
         progress=None if progress is None else lambda done: progress(done, total),
+        likelihood=generative.likelihood,
     )
     error = moments.standard_error
     return Jacobian(

@@ -22,7 +22,7 @@ from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.coherence import CoOccurrence, topic_diversity
 from longtail.introspection.jacobians import Jacobian, jacobian
-from longtail.introspection.spectra import from_jacobian
+from longtail.introspection.spectra import from_jacobian, typical_exposure
 
 __all__ = ["Direction", "Directions", "End", "directions", "varimax"]
 
@@ -242,7 +242,7 @@ def directions(
                 "see the directions alone."
             )
     j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
-    summary = from_jacobian(j, None, float(model.fit_info_["median_total"]))
+    summary = from_jacobian(j, None, typical_exposure(model))
     live = max(1, summary.live_mean)
     vectors, names = _axes(j, by, live)
     n = min(len(vectors), live if top is None else int(top))

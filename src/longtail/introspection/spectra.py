@@ -261,7 +261,7 @@ def spectrum(
             seed=seed,
             progress=None if progress is None else partial(progress, label),
         )
-        found[name] = from_jacobian(j, posterior, float(model.fit_info_["median_total"]))
+        found[name] = from_jacobian(j, posterior, typical_exposure(model))
         advice[name] = _verdict(found[name], model)
     return Spectra(found, advice)
 
@@ -276,12 +276,19 @@ def _posterior(model: NonlinearFactorAnalysis, rows: Any) -> Posterior:
     return model.posterior(aligned)
 
 
-def from_jacobian(j: Jacobian, posterior: Posterior | None, tokens: float) -> Spectrum:
+def typical_exposure(model: NonlinearFactorAnalysis) -> float:
+    """How many units of information, tokens say, a median training row holds."""
+    likelihood = model.network_.generative.likelihood
+    return likelihood.typical_exposure(float(model.fit_info_["median_total"]))
+
+
+def from_jacobian(j: Jacobian, posterior: Posterior | None, exposure: float) -> Spectrum:
     """The spectrum of a Jacobian, with the views that a posterior adds."""
     roots = np.sqrt(np.linalg.eigvalsh(j.second_moment)[::-1].clip(min=0))
     if j.of == "root_probabilities":
-        threshold = math.sqrt(math.expm1(2 * KL_THRESHOLD) / tokens)
-        rule = f"{KL_THRESHOLD} nats in a row of {tokens:,.0f} tokens"
+        threshold = math.sqrt(math.expm1(2 * KL_THRESHOLD) / exposure)
+        of = "" if exposure == 1 else f" of {exposure:,.0f} tokens"
+        rule = f"{KL_THRESHOLD} nats in a row{of}"
     else:
         threshold = RELATIVE_THRESHOLD * float(roots[0])
         rule = f"{RELATIVE_THRESHOLD:g} of the strongest direction"
@@ -303,7 +310,7 @@ def from_jacobian(j: Jacobian, posterior: Posterior | None, tokens: float) -> Sp
         kl=kl,
         variance=variance,
         n_rows=0 if posterior is None else len(posterior.mean),
-        tokens=tokens,
+        tokens=exposure,
         of=j.of,
         at=j.at,
         samples=j.samples,

@@ -2,14 +2,24 @@
 
 from longtail.model.decoder import Decoder
 from longtail.model.generative import GenerativeModel
-from longtail.model.likelihoods import Likelihood, Multinomial, get_likelihood
+from longtail.model.likelihoods import (
+    Bernoulli,
+    Likelihood,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
+    get_likelihood,
+)
 from longtail.model.prior import StandardNormal
 
 __all__ = [
+    "Bernoulli",
     "Decoder",
     "GenerativeModel",
     "Likelihood",
     "Multinomial",
+    "NegativeBinomial",
+    "Poisson",
     "StandardNormal",
     "get_likelihood",
 ]

@@ -33,7 +33,7 @@ class Decoder(nn.Module):
         H, width of each hidden layer.
     skip
         Add the linear skip W_lin z.
-    log_unigram
+    bias
         Start of the output bias, (V,); zeros if not given.
     """
 
@@ -45,7 +45,7 @@ class Decoder(nn.Module):
         n_layers: int,
         n_hidden: int,
         skip: bool = False,
-        log_unigram: Tensor | None = None,
+        bias: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -55,8 +55,7 @@ class Decoder(nn.Module):
         self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         n_out = widths[-1] + (n_components if self.skip else 0)
         self.weight = nn.Parameter(torch.empty(n_features, n_out))
-        bias = torch.zeros(n_features) if log_unigram is None else log_unigram.clone()
-        self.bias = nn.Parameter(bias)
+        self.bias = nn.Parameter(torch.zeros(n_features) if bias is None else bias.clone())
         self._initialise(generator)
 
     @torch.no_grad()
@@ -67,7 +66,7 @@ class Decoder(nn.Module):
             std = math.sqrt(2 / layer.in_features)
             layer.weight.normal_(0, std, generator=generator)
             layer.bias.zero_()
-        # Small logits at the start: the model begins at the unigram distribution.
+        # Small at the start: the model begins at the logits of its bias.
         self.weight.normal_(0, 0.1 / math.sqrt(self.weight.shape[1]), generator=generator)
 
     def hidden(self, z: Tensor, *, frozen: bool = False) -> Tensor:

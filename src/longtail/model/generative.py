@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from longtail.model.decoder import Decoder
 from longtail.model.likelihoods import Likelihood
 from longtail.model.prior import StandardNormal
-from longtail.ops import DataTerm, FeatureSample, SparseRows, data_term
+from longtail.ops import DataTerm, FeatureSample, SparseRows
 
 __all__ = ["GenerativeModel"]
 
@@ -46,10 +47,9 @@ class GenerativeModel(nn.Module):
         if frozen:
             w, b = w.detach(), b.detach()
         h = self.decoder.hidden(z, frozen=frozen)
-        if sample is None:
-            return self.likelihood.log_prob(h, w, b, x, data)
-        return self.likelihood.sampled_log_prob(h, w, b, x, data, sample)
+        return self.likelihood.log_prob(h, w, b, x, data, sample=sample, frozen=frozen)
 
+    @torch.no_grad()
     def data_term(self, x: SparseRows) -> DataTerm:
         """The products of the counts with the output layer, which do not depend on z."""
-        return data_term(x, self.decoder.weight, self.decoder.bias)
+        return self.likelihood.data_term(x, self.decoder.weight, self.decoder.bias)

@@ -1,11 +1,18 @@
 """The hot kernels, behind one door.
 
-Callers import from here. Each kernel has a readable version in `reference` and a fast one in
-`fused`; the two are tested against each other.
+Callers import from here. Each log-probability has a readable version in `reference`, against which
+the fast ones are tested.
 """
 
 from longtail.ops.fused import multinomial_log_prob
-from longtail.ops.sampled import FeatureSample, FeatureSampler, sampled_multinomial_log_prob
+from longtail.ops.log_probs import (
+    bernoulli_log_prob,
+    negative_binomial_log_prob,
+    poisson_constant,
+    poisson_log_prob,
+)
+from longtail.ops.sampled import sampled_multinomial_log_prob
+from longtail.ops.sampling import FeatureSample, FeatureSampler
 from longtail.ops.sparse import DataTerm, SparseRows, data_term
 
 __all__ = [
@@ -13,7 +20,11 @@ __all__ = [
     "FeatureSample",
     "FeatureSampler",
     "SparseRows",
+    "bernoulli_log_prob",
     "data_term",
     "multinomial_log_prob",
+    "negative_binomial_log_prob",
+    "poisson_constant",
+    "poisson_log_prob",
     "sampled_multinomial_log_prob",
 ]

@@ -7,8 +7,10 @@ For the multinomial, with P = softmax(h Wᵀ + b) and N the row totals,
     ∂/∂W       = Xᵀ h − (N P)ᵀ h
     ∂/∂b       = Xᵀ 1 − (N P)ᵀ 1
 
-so the non-zeros and one pass over V suffice. The pass goes through V in blocks whose logits stay
-in the processor's cache: each block is exponentiated where it lies, against the largest logit met
+so the non-zeros and one pass over V suffice. For the Poisson with exposures s, N·logsumexp(a)
+becomes s·Σ exp(a) = s·exp(logsumexp(a)), and N P becomes s·exp(a): the same pass.
+
+The pass goes through V in blocks whose logits stay in the processor's cache: each block is exponentiated where it lies, against the largest logit met
 so far, and added to Σ exp and to (exp)·W, which shrink when a larger logit appears (the online
 softmax of Milakov and Gimelshein 2018). The gradient with respect to h thus comes with the value,
 for the price of the two products. Only where W asks for a gradient are the blocks needed again:
@@ -27,7 +29,14 @@ from torch.autograd.function import once_differentiable
 
 from longtail.ops.sparse import DataTerm, SparseRows, data_term
 
-__all__ = ["Normaliser", "log_normaliser", "multinomial_log_prob"]
+__all__ = [
+    "Normaliser",
+    "blocks",
+    "log_normaliser",
+    "log_sum_exp",
+    "multinomial_log_prob",
+    "poisson_kernel",
+]
 
 # Logits of one block. On a CPU 4 MB: measured best between 0.5 and 16 MB (they fit the second
 # cache of a core). On a GPU large enough to fill it.
@@ -59,9 +68,42 @@ def multinomial_log_prob(
         Nats, (B,) or (S, B).
     """
     data = data_term(x, weight, bias) if data is None else data
-    result: Tensor = _MultinomialLogProb.apply(  # type: ignore[no-untyped-call]
-        h, weight, bias, x, data
+    result: Tensor = _LogProb.apply(  # type: ignore[no-untyped-call]
+        h, weight, bias, x, data, None
     )
+    return result
+
+
+def poisson_kernel(
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    x: SparseRows,
+    exposure: Tensor,
+    data: DataTerm | None = None,
+) -> Tensor:
+    """Σ_v x_v a_v − s Σ_v exp(a_v): what depends on z of a Poisson log-probability.
+
+    Parameters
+    ----------
+    exposure
+        s of each row: (B,).
+
+    Returns
+    -------
+    Tensor
+        Nats, (B,) or (S, B); the other parameters are those of `multinomial_log_prob`.
+    """
+    data = data_term(x, weight, bias) if data is None else data
+    result: Tensor = _LogProb.apply(  # type: ignore[no-untyped-call]
+        h, weight, bias, x, data, exposure
+    )
+    return result
+
+
+def log_sum_exp(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """logsumexp(h Wᵀ + b), differentiable in all three: (..., H) → (...)."""
+    result: Tensor = _LogSumExp.apply(h, weight, bias)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -105,7 +147,7 @@ def log_normaliser(
     total = h.new_zeros(n, 1)
     weighted = h.new_zeros(h.shape) if gradient else None
     space: Tensor | None = None
-    for start, stop in _blocks(n, weight):
+    for start, stop in blocks(n, weight):
         w = weight[start:stop]
         if keep is not None or space is None:
             space = h.new_empty(n * (stop - start))
@@ -125,7 +167,7 @@ def log_normaliser(
     return Normaliser((top + total.log()).squeeze(1), weighted)
 
 
-def _blocks(n_rows: int, weight: Tensor) -> Iterator[tuple[int, int]]:
+def blocks(n_rows: int, weight: Tensor) -> Iterator[tuple[int, int]]:
     """Cut V into the fewest blocks that are small enough, all nearly equal."""
     n_features = weight.shape[0]
     size = _BLOCK_CPU if weight.device.type == "cpu" else _BLOCK_GPU
@@ -137,10 +179,16 @@ def _blocks(n_rows: int, weight: Tensor) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, n_features)
 
 
-class _MultinomialLogProb(torch.autograd.Function):
+class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, x: SparseRows, data: DataTerm
+        ctx: Any,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        x: SparseRows,
+        data: DataTerm,
+        exposure: Tensor | None,
     ) -> Tensor:
         flat = h.reshape(-1, h.shape[-1])
         wants_h, wants_theta = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:3])
@@ -148,19 +196,26 @@ class _MultinomialLogProb(torch.autograd.Function):
         if wants_theta and len(flat) * len(weight) <= _KEEP:
             keep = []
         normaliser = log_normaliser(flat, weight, bias, gradient=wants_h, keep=keep)
-        # Saved rather than held, so that torch frees the blocks as soon as backward is over.
-        blocks = [] if keep is None else [tensor for block in keep for tensor in block]
-        ctx.save_for_backward(h, weight, bias, normaliser.log_z, normaliser.mean_weight, *blocks)
-        ctx.x, ctx.data = x, data
         log_z = normaliser.log_z.view(h.shape[:-1])
-        return (h * data.xw).sum(-1) + data.xb - data.totals * log_z
+        # What is subtracted, and its derivative with respect to log Z: N log Z, or s Z.
+        if exposure is None:
+            subtracted, slope = data.totals * log_z, data.totals.expand_as(log_z)
+        else:
+            subtracted = slope = exposure * log_z.exp()
+        # Saved rather than held, so that torch frees the blocks as soon as backward is over.
+        kept = [] if keep is None else [tensor for block in keep for tensor in block]
+        ctx.save_for_backward(
+            h, weight, bias, normaliser.log_z, normaliser.mean_weight, slope, *kept
+        )
+        ctx.x, ctx.data = x, data
+        return (h * data.xw).sum(-1) + data.xb - subtracted
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        h, weight, bias, log_z, mean_weight, *blocks = ctx.saved_tensors
+        h, weight, bias, log_z, mean_weight, slope, *kept = ctx.saved_tensors
         x, data = ctx.x, ctx.data
-        grad, scale = grad[..., None], (grad * data.totals)[..., None]
+        scale, grad = (grad * slope)[..., None], grad[..., None]
         grad_h = grad_w = grad_b = None
         if ctx.needs_input_grad[0]:
             grad_h = grad * data.xw - scale * mean_weight.view(h.shape)
@@ -170,12 +225,37 @@ class _MultinomialLogProb(torch.autograd.Function):
             grad_w = x.t_matmul((grad * h).view(rows).sum(0))
             grad_b = x.t_matmul(grad.expand(*h.shape[:-1], 1).reshape(-1, h.shape[-2], 1).sum(0))
             flat = h.reshape(-1, h.shape[-1])
-            kept = list(zip(blocks[::2], blocks[1::2], strict=True)) or None
+            pairs = list(zip(kept[::2], kept[1::2], strict=True)) or None
             _subtract_expected(
-                grad_w, grad_b, flat, weight, bias, log_z, scale.reshape(-1, 1), kept
+                grad_w, grad_b, flat, weight, bias, log_z, scale.reshape(-1, 1), pairs
             )
             grad_b = grad_b.squeeze(1)
-        return grad_h, grad_w, grad_b, None, None
+        return grad_h, grad_w, grad_b, None, None, None
+
+
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        flat = h.reshape(-1, h.shape[-1])
+        normaliser = log_normaliser(flat, weight, bias, gradient=ctx.needs_input_grad[0])
+        ctx.save_for_backward(h, weight, bias, normaliser.log_z, normaliser.mean_weight)
+        return normaliser.log_z.view(h.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        h, weight, bias, log_z, mean_weight = ctx.saved_tensors
+        grad_h = grad_w = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_h = grad[..., None] * mean_weight.view(h.shape)
+        if any(ctx.needs_input_grad[1:]):
+            grad_w, grad_b = torch.zeros_like(weight), torch.zeros_like(bias)[:, None]
+            flat = h.reshape(-1, h.shape[-1])
+            _subtract_expected(
+                grad_w, grad_b, flat, weight, bias, log_z, -grad.reshape(-1, 1), None
+            )
+            grad_b = grad_b.squeeze(1)
+        return grad_h, grad_w, grad_b
 
 
 def _subtract_expected(
@@ -189,7 +269,7 @@ def _subtract_expected(
     kept: list[tuple[Tensor, Tensor]] | None,
 ) -> None:
     """Subtract Pᵀ (scale·h) and Pᵀ scale, block by block; P is never normalised itself."""
-    for i, (start, stop) in enumerate(_blocks(h.shape[0], weight)):
+    for i, (start, stop) in enumerate(blocks(h.shape[0], weight)):
         if kept is None:
             p = torch.addmm(bias[start:stop], h, weight[start:stop].T)
             p.sub_(log_z[:, None]).exp_()

@@ -146,11 +146,17 @@ class DataTerm:
         X b: (B,).
     totals
         N_d: (B,).
+    exposure
+        s_d, what the row's expected counts are proportional to, (B,); None: N_d.
+    constant
+        What the log-likelihood has besides, independent of z: (B,); None: nothing.
     """
 
     xw: Tensor
     xb: Tensor
     totals: Tensor
+    exposure: Tensor | None = None
+    constant: Tensor | None = None
 
 
 @torch.no_grad()

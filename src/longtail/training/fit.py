@@ -280,13 +280,15 @@ class _Run:
             device=self.device,
         )
         nats, kl = float(rows.elbo_refined.mean()), float(rows.kl.sum(1).mean())
-        return {
+        found = {
             "nats": nats,
             "objective": nats + (1 - self.config.kl_weight) * kl,
-            "amortized": float(np.exp(np.mean(-rows.elbo_amortized / self.valid_totals))),
-            "refined": float(np.exp(np.mean(-rows.elbo_refined / self.valid_totals))),
             "active": int((rows.kl.mean(0) > KL_THRESHOLD).sum()),
         }
+        if self.model.generative.likelihood.per_token:
+            for name, bound in (("amortized", rows.elbo_amortized), ("refined", rows.elbo_refined)):
+                found[name] = float(np.exp(np.mean(-bound / self.valid_totals)))
+        return found
 
     def checkpoint(self) -> Checkpoint:
         """Everything that `restore` needs."""

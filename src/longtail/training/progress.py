@@ -91,12 +91,15 @@ class ProgressBar(Callback):
 
 
 def _status(record: EpochRecord) -> str:
-    bound = (
-        f"train {record.train_nats_per_row:.1f} nats/row"
-        if record.valid_per_doc_refined is None
-        else f"valid ppl ψ(x) {record.valid_per_doc_amortized:.0f} "
-        f"→ ψ* {record.valid_per_doc_refined:.0f}"
-    )
+    if record.valid_per_doc_refined is not None:
+        bound = (
+            f"valid ppl ψ(x) {record.valid_per_doc_amortized:.0f} "
+            f"→ ψ* {record.valid_per_doc_refined:.0f}"
+        )
+    elif record.valid_nats_per_row is not None:
+        bound = f"valid {record.valid_nats_per_row:.1f} nats/row"
+    else:
+        bound = f"train {record.train_nats_per_row:.1f} nats/row"
     return (
         f"{bound} · {record.active_kl} dims · KL×{record.kl_weight:.2f}"
         f" · M={record.refine_steps} · {record.rows_per_second:,.0f} rows/s"
