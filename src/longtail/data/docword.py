@@ -19,6 +19,7 @@ from longtail.errors import DataError
 __all__ = ["read_docword"]
 
 _HEADER = ("D, the number of documents", "W, the number of words", "NNZ, the number of entries")
+_COLUMNS = ("document", "word", "count")
 
 
 def read_docword(path: Path, settings: ReadSettings) -> CountMatrix:
@@ -42,15 +43,18 @@ def read_docword(path: Path, settings: ReadSettings) -> CountMatrix:
             io.BytesIO(content),
             separator=" ",
             has_header=False,
-            skip_lines=3,
+            skip_rows=3,
             infer_schema=False,
-            new_columns=["document", "word", "count"],
-            truncate_ragged_lines=False,
         )
     except pl.exceptions.NoDataError:
-        frame = pl.DataFrame(schema=dict.fromkeys(("document", "word", "count"), pl.String))
+        frame = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
     except pl.exceptions.PolarsError as error:
         raise cannot_read(path, error, "lines of: document word count") from error
+    if frame.width != len(_COLUMNS):
+        raise DataError(
+            f"Line 4 of '{path}' has {frame.width} field(s); expected: document word count."
+        )
+    frame.columns = list(_COLUMNS)
     numbers = _numbers(frame, path, n_docs, n_words)
     if len(frame) != n_entries:
         raise DataError(
@@ -79,10 +83,6 @@ def _header(lines: list[str], path: Path) -> tuple[int, ...]:
 
 
 def _numbers(frame: pl.DataFrame, path: Path, n_docs: int, n_words: int) -> pl.DataFrame:
-    if frame.width != 3:
-        raise DataError(
-            f"Line 4 of '{path}' has {frame.width} field(s); expected: document word count."
-        )
     kinds = {"document": pl.Int64, "word": pl.Int64, "count": pl.Float64}
     numbers = frame.select(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())
     for name, limit in (("document", n_docs), ("word", n_words), ("count", None)):
