@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from longtail.data.bow import bow_matrix
 from longtail.data.checks import check_values
 from longtail.data.coerce import as_row_ids, to_table
 from longtail.data.hashing import row_keys
@@ -81,6 +82,7 @@ class CountMatrix:
         row_ids: Any | None = None,
         vocabulary: Vocabulary | Sequence[str] | None = None,
         counts: CountsPolicy = "fractional",
+        layer: str | None = None,
     ) -> CountMatrix:
         """Check any table of non-negative numbers and make it a CountMatrix.
 
@@ -96,24 +98,56 @@ class CountMatrix:
             The V feature names, in column order.
         counts
             ``"strict"`` refuses fractional values; ``"fractional"`` takes them as they are.
+        layer
+            Of AnnData, which layer holds the counts; None: X.
 
         Raises
         ------
         DataError
             If X is not two-dimensional, is empty, or holds other than finite non-negative real
             numbers up to 2^24 (the largest to which float32 is exact); if row ids or feature
-            names are of the wrong number or repeat.
+            names are of the wrong number or repeat; if AnnData is normalised.
         """
         if counts not in ("fractional", "strict"):
             raise DataError(f"counts must be 'fractional' or 'strict', but got {counts!r}.")
-        if isinstance(X, CountMatrix):
+        if isinstance(X, CountMatrix) and layer is None:
             return X._checked_again(row_ids, vocabulary, strict=counts == "strict")
-        table = to_table(X)
+        table = to_table(X, layer=layer)
         n_rows, n_features = table.csr.shape
         ids = as_row_ids(table.row_ids if row_ids is None else row_ids, n_rows)
         names = _vocabulary_for(vocabulary, table.names, n_features)
         check_values(table.csr, ids, names, strict=counts == "strict")
         return cls(_as_float32(table.csr), ids, names)
+
+    @classmethod
+    def from_bow(
+        cls,
+        corpus: Iterable[Iterable[Any]],
+        *,
+        id2word: Mapping[int, str] | Vocabulary | Sequence[str] | None = None,
+        row_ids: Any | None = None,
+        counts: CountsPolicy = "fractional",
+    ) -> CountMatrix:
+        """Check a corpus in gensim's form: documents that are lists of (id, count).
+
+        Parameters
+        ----------
+        corpus
+            The documents; gone through once.
+        id2word
+            The word of each id, such as gensim's Dictionary, or words in the order of their ids.
+            All of them become columns, by ascending id. None: unnamed columns, up to the largest
+            id that occurs.
+        row_ids, counts
+            See `from_any`.
+
+        Raises
+        ------
+        DataError
+            If a document is no list of such pairs, an id is unknown, or as `from_any` raises.
+        """
+        matrix, vocabulary = bow_matrix(corpus, id2word)
+        return cls.from_any(matrix, row_ids=row_ids, vocabulary=vocabulary, counts=counts)
 
     def _checked_again(
         self, row_ids: Any | None, vocabulary: Vocabulary | Sequence[str] | None, *, strict: bool

@@ -74,6 +74,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ),
         "npz": Format("matrix", (".npz",), "scipy.sparse.save_npz"),
         "mtx": Format("matrix", (".mtx", ".mtx.gz", ".mm", ".mm.gz"), "MatrixMarket"),
+        "h5ad": Format("matrix", (".h5ad",), "AnnData: cells × genes"),
         "svmlight": Format(
             "matrix",
             tuple(end + gz for end in (".svm", ".svmlight", ".libsvm") for gz in ("", ".gz")),

@@ -15,6 +15,7 @@ from typing import Any
 from longtail.data.counts import CountMatrix, Unseen
 from longtail.data.docword import read_docword
 from longtail.data.formats import FORMATS, known_formats, resolve_format
+from longtail.data.h5ad import read_h5ad
 from longtail.data.interactions import read_long_table
 from longtail.data.limits import has_limits, limit_features
 from longtail.data.lines import read_baskets, read_edges
@@ -47,6 +48,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "edges": read_edges,
         "npz": read_npz,
         "mtx": read_mtx,
+        "h5ad": read_h5ad,
         "svmlight": read_svmlight,
         "bow": read_bow,
     }
