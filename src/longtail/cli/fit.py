@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longtail.cli.options import (
+    READING as _READING,
+)
+from longtail.cli.options import (
+    BinarizeOption,
     JsonOption,
+    LayerOption,
+    MinValueOption,
     SeedOption,
+    SeparatorOption,
+    StripDotsOption,
+    SymmetricOption,
     number_or,
     parse_df,
     parse_ngrams,
     parse_refine_steps,
 )
-from longtail.cli.output import Interrupted, log, log_unseen, print_json, result
+from longtail.cli.output import Interrupted, log, log_new_data, log_summary, print_json, result
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-_READING = "How to read DATA"
 _MODEL = "Model"
 _TRAINING = "Training"
 
@@ -35,8 +43,8 @@ def fit(
         typer.Argument(
             metavar="DATA",
             help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
-            "of files. Long tables: .csv/.parquet with row and feature columns. Matrices: .npz, "
-            ".mtx, .svmlight, .feat.",
+            "of files. Long tables: .csv/.parquet with row and feature columns. Records: .basket. "
+            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the fitted model.")],
@@ -62,6 +70,12 @@ def fit(
         str | None,
         typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=_READING),
     ] = None,
+    feature_separator: SeparatorOption = None,
+    strip_dots: StripDotsOption = False,
+    symmetric: SymmetricOption = False,
+    min_value: MinValueOption = None,
+    binarize: BinarizeOption = False,
+    layer: LayerOption = None,
     vocabulary: Annotated[
         Path | None,
         typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
@@ -271,14 +285,15 @@ def fit(
     model = _estimator(options)
     shortest, longest = map(int, ngrams.split(","))
     names = "format text_column id_column row_column feature_column value_column lowercase "
-    names += "stop_words encoding min_df max_df max_features counts"
+    names += "stop_words encoding min_df max_df max_features counts feature_separator strip_dots "
+    names += "symmetric min_value binarize layer"
     if token_pattern is not None:
         names += " token_pattern"
     settings = ReadSettings(
         ngram_range=(shortest, longest), **{name: options[name] for name in names.split()}
     )
     rows = read_counts(data, settings=settings, vocabulary=vocabulary)
-    _log_summary(data, rows)
+    log_summary(data, rows)
     held_out = None if valid is None else _read_valid(valid, rows)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:
@@ -314,7 +329,7 @@ def _read_valid(path: Path, rows: CountMatrix) -> CountMatrix:
 
     assert rows.settings is not None
     held_out, unseen = read_like(path, rows.settings, rows.vocabulary)
-    log_unseen(unseen)
+    log_new_data(held_out, unseen)
     return held_out
 
 
@@ -353,13 +368,3 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
     lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
     lines.append(f"model: {out}")
     result("\n".join(lines))
-
-
-def _log_summary(path: Path, rows: CountMatrix) -> None:
-    s = rows.summary()
-    log(
-        f"{path}: {s['rows']:,} rows × {s['features']:,} features, {s['nnz']:,} non-zeros "
-        f"(density {s['density']:.2%}), {s['tokens']:,.0f} tokens, median row "
-        f"{s['median_row_total']:,.0f}; {s['empty_rows']:,} empty and {s['duplicate_rows']:,} "
-        "duplicate rows"
-    )
