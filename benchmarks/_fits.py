@@ -22,7 +22,12 @@ from longtail.inference import HybridModel
 
 # Parameters that came after the first fits, with the value that changes nothing: fits of before
 # are fits of that value.
-ADDED: dict[str, Any] = {"importance_samples": 1, "output_epsilon": 1e-8, "kl_weight": 1.0}
+ADDED: dict[str, Any] = {
+    "importance_samples": 1,
+    "output_epsilon": 1e-8,
+    "kl_weight": 1.0,
+    "exposure": "auto",
+}
 
 # The library's first defaults. What was measured under them names them, so that its command makes
 # the same fit again.
