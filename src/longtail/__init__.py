@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from longtail.data import drop_duplicates as drop_duplicates
     from longtail.data import read_counts as read_counts
     from longtail.data import read_like as read_like
+    from longtail.data import split_by_time as split_by_time
+    from longtail.data import split_edges as split_edges
+    from longtail.data import split_fold_in as split_fold_in
+    from longtail.data import split_items as split_items
     from longtail.data import split_rows as split_rows
     from longtail.displays import save_plot as save_plot
     from longtail.estimator import NonlinearFactorAnalysis as NonlinearFactorAnalysis
     from longtail.estimator import Posterior as Posterior
     from longtail.estimator import load as load
     from longtail.evaluation import Evaluation as Evaluation
+    from longtail.evaluation import Ranking as Ranking
+    from longtail.evaluation import rank_lists as rank_lists
+    from longtail.evaluation import rank_scores as rank_scores
     from longtail.introspection import CoOccurrence as CoOccurrence
     from longtail.introspection import Direction as Direction
     from longtail.introspection import Directions as Directions
@@ -59,6 +66,7 @@ _HOMES = {
     "Occurrence": "longtail.introspection",
     "NonlinearFactorAnalysis": "longtail.estimator",
     "Posterior": "longtail.estimator",
+    "Ranking": "longtail.evaluation",
     "ReadSettings": "longtail.data",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
@@ -73,10 +81,16 @@ _HOMES = {
     "jacobian": "longtail.introspection",
     "load": "longtail.estimator",
     "neighborhoods": "longtail.introspection",
+    "rank_lists": "longtail.evaluation",
+    "rank_scores": "longtail.evaluation",
     "read_counts": "longtail.data",
     "read_like": "longtail.data",
     "save_plot": "longtail.displays",
     "spectrum": "longtail.introspection",
+    "split_by_time": "longtail.data",
+    "split_edges": "longtail.data",
+    "split_fold_in": "longtail.data",
+    "split_items": "longtail.data",
     "split_rows": "longtail.data",
     "topic_coherence": "longtail.introspection",
     "topic_diversity": "longtail.introspection",
