@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from longtail.displays import save_plot as save_plot
     from longtail.estimator import NonlinearFactorAnalysis as NonlinearFactorAnalysis
     from longtail.estimator import Posterior as Posterior
+    from longtail.estimator import Recommendations as Recommendations
     from longtail.estimator import load as load
     from longtail.evaluation import Evaluation as Evaluation
     from longtail.evaluation import Ranking as Ranking
@@ -68,6 +69,7 @@ _HOMES = {
     "Posterior": "longtail.estimator",
     "Ranking": "longtail.evaluation",
     "ReadSettings": "longtail.data",
+    "Recommendations": "longtail.estimator",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
     "Vocabulary": "longtail.data",
