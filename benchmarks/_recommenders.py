@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import get_lapack_funcs
 from scipy.sparse import csr_array
 
 import longtail as lt
 
-Scores = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
+Scores = Floats
 Scorer = Callable[[csr_array], Scores]
 Fit = Callable[..., Scorer]
 Settings = Mapping[str, Any]
@@ -109,8 +110,9 @@ def ease(train: csr_array, seed: int, *, penalty: float) -> Scorer:
 
     and neither P nor B is ever formed: only M, n × n.
     """
-    x = train.astype(np.float32)
-    n, v = x.shape
+    n, v = train.shape
+    # Long rows of plays need double precision; the largest set has rows of ones, and needs room.
+    x = train.astype(np.float64 if min(n, v) < 10_000 else np.float32)
     if n < v:
         m = _inverse((x @ x.T).toarray(), penalty)
         # diag(Xᵀ M X), some columns of M at a time.
@@ -119,11 +121,11 @@ def ease(train: csr_array, seed: int, *, penalty: float) -> Scorer:
             part = x[start : start + 512]
             product_ = x.T @ m[:, start : start + 512]
             spread += np.asarray(part.T.multiply(product_).sum(1)).ravel()
-        diagonal = ((1 - spread) / penalty).astype(np.float32)
+        diagonal = ((1 - spread) / penalty).astype(x.dtype)
 
         def inverse_times(observed: csr_array) -> Scores:
             inner = (observed @ x.T).toarray() @ m
-            return (observed.toarray() - (x.T @ inner.T).T) / np.float32(penalty)
+            return (observed.toarray() - (x.T @ inner.T).T) / x.dtype.type(penalty)
     else:
         p = _inverse((x.T @ x).toarray(), penalty)
         diagonal = np.diag(p).copy()
@@ -134,12 +136,21 @@ def ease(train: csr_array, seed: int, *, penalty: float) -> Scorer:
     return lambda observed: observed.toarray() - inverse_times(observed) / diagonal
 
 
-def _inverse(gram: Scores, penalty: float) -> Scores:
-    gram = gram.astype(np.float32, copy=False)
-    gram[np.diag_indices_from(gram)] += np.float32(penalty)
-    factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    identity = np.eye(len(gram), dtype=np.float32)
-    return np.asarray(cho_solve(factor, identity, overwrite_b=True, check_finite=False))
+def _inverse(gram: Floats, penalty: float) -> Floats:
+    """(G + λI)⁻¹, in the place of G: nothing else of its size is held."""
+    gram[np.diag_indices_from(gram)] += gram.dtype.type(penalty)
+    potrf, potri = get_lapack_funcs(("potrf", "potri"), (gram,))
+    # A symmetric matrix is its transpose, which stands in LAPACK's order already.
+    root, failed = potrf(gram.T, lower=True, overwrite_a=True, clean=False)
+    inverse, failed_too = potri(root, lower=True, overwrite_c=True)
+    if failed or failed_too:
+        raise ArithmeticError(f"XᵀX + {penalty:g} I is not positive definite in {gram.dtype}.")
+    for start in range(0, len(inverse), 1024):
+        stop = start + 1024
+        square = np.tril(inverse[start:stop, start:stop])
+        inverse[start:stop, start:stop] = square + np.tril(square, -1).T
+        inverse[start:stop, stop:] = inverse[stop:, start:stop].T
+    return inverse
 
 
 def ials(
@@ -233,15 +244,22 @@ PROGRAMS: dict[str, Program] = {
         item_neighbors,
         {"": grid(shrink=(0, 5, 20), top=(50, 200, 1000))},
     ),
-    "ease": Program(ease, {"": grid(penalty=(20, 50, 100, 200, 500, 1000))}),
+    "ease": Program(
+        ease,
+        {
+            "": grid(penalty=(20, 50, 100, 200, 500, 1000)),
+            "lastfm-raw": grid(penalty=(1e4, 1e5, 1e6, 1e7, 1e8, 1e9)),
+            "gowalla": grid(penalty=(50, 200, 500)),
+        },
+    ),
     "ials": Program(
         ials,
         {
             "": grid(factors=(32, 128), regularization=(0.1, 1, 10), alpha=(1, 5, 20)),
-            "gowalla": grid(factors=(128,), regularization=(0.1, 1), alpha=(5, 20)),
+            "gowalla": grid(factors=(128, 256), regularization=(1, 10), alpha=(20, 80)),
         },
         package="implicit",
     ),
 }
 HEAVY = {("gowalla", "ease")}
-"""Corpora and programs that run only if asked for by name: EASE holds 29,858² numbers twice."""
+"""Corpora and programs that run only if asked for by name: EASE inverts 29,858² numbers here."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from longtail.introspection import Direction as Direction
     from longtail.introspection import Directions as Directions
     from longtail.introspection import Embeddings as Embeddings
+    from longtail.introspection import Explanation as Explanation
     from longtail.introspection import Jacobian as Jacobian
     from longtail.introspection import Occurrence as Occurrence
     from longtail.introspection import Spectra as Spectra
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from longtail.introspection import directions as directions
     from longtail.introspection import effective_rank as effective_rank
     from longtail.introspection import embeddings as embeddings
+    from longtail.introspection import explain_recommendation as explain_recommendation
+    from longtail.introspection import explain_recommendations as explain_recommendations
     from longtail.introspection import jacobian as jacobian
     from longtail.introspection import neighborhoods as neighborhoods
     from longtail.introspection import spectrum as spectrum
@@ -62,6 +65,7 @@ _HOMES = {
     "Directions": "longtail.introspection",
     "Embeddings": "longtail.introspection",
     "Evaluation": "longtail.evaluation",
+    "Explanation": "longtail.introspection",
     "History": "longtail.training",
     "Jacobian": "longtail.introspection",
     "Occurrence": "longtail.introspection",
@@ -80,6 +84,8 @@ _HOMES = {
     "drop_duplicates": "longtail.data",
     "effective_rank": "longtail.introspection",
     "embeddings": "longtail.introspection",
+    "explain_recommendation": "longtail.introspection",
+    "explain_recommendations": "longtail.introspection",
     "jacobian": "longtail.introspection",
     "load": "longtail.estimator",
     "neighborhoods": "longtail.introspection",
