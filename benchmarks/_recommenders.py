@@ -242,12 +242,17 @@ PROGRAMS: dict[str, Program] = {
     "item-cosine": Program(item_cosine),
     "item-neighbors": Program(
         item_neighbors,
-        {"": grid(shrink=(0, 5, 20), top=(50, 200, 1000))},
+        {
+            "": grid(shrink=(0, 5, 20), top=(50, 200, 1000)),
+            "lastfm-log": grid(shrink=(0, 100, 500), top=(50, 200, 1000)),
+            "lastfm-raw": grid(shrink=(0, 1e5, 1e7), top=(50, 200, 1000)),
+        },
     ),
     "ease": Program(
         ease,
         {
             "": grid(penalty=(20, 50, 100, 200, 500, 1000)),
+            "lastfm-log": grid(penalty=(1000, 2000, 5000, 10_000, 20_000)),
             "lastfm-raw": grid(penalty=(1e4, 1e5, 1e6, 1e7, 1e8, 1e9)),
             "gowalla": grid(penalty=(50, 200, 500)),
         },

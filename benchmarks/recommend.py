@@ -144,16 +144,15 @@ def record(corpus: str, name: str, program: Program, peer: str, seed: int) -> No
         "case": f"{corpus}/{name}",
         "unit": "",
         "seed": seed,
-        "peer": f"{peer} {named(best)}".strip() if peer else "",
+        "peer": peer,
         "packages": [program.package] if program.package else [],
     }
     rows = []
     for split, found in (("test", on_test), ("valid", on_valid)):
         plain = found.to_dict()
         rows += metric_rows({m: plain[m] for m in todo.metrics}, split=split, **common)
-    if not peer:
-        settings = {k: v for k, v in best.items() if isinstance(v, int | float)}
-        rows += metric_rows({"chosen": settings}, split="", **common)
+    numbers = {name: value for name, value in best.items() if isinstance(value, int | float)}
+    rows += metric_rows({"chosen": numbers}, split="valid", **common)
     write_rows(NAME, rows)
     figures = ", ".join(f"{m} {on_test[m]:.4f}" for m in todo.metrics)
     print(f"{corpus}/{name} {named(best)}: test {figures}")
