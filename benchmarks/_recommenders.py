@@ -207,15 +207,23 @@ _LIANG = {
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
 }
-PRESETS: dict[str, tuple[Settings, ...]] = {
-    "default": ({},),
-    "mult-vae": tuple(_LIANG | choice for choice in grid(kl_weight=(0.05, 0.1, 0.2, 0.5, 1.0))),
-    "refined": tuple(
-        {"kl_weight": weight, "feature_dropout": 0.5, "n_components": 200}
-        for weight in (0.2, 0.5, 1.0)
-    ),
+_ALL_ROWS = {"validation_fraction": 0.0, "patience": None}  # a better bound need not rank better
+_LASTFM = _ALL_ROWS | {"epochs": 100, "batch_size": 100}
+_GOWALLA = _ALL_ROWS | {"epochs": 60, "batch_size": 500}
+_WIDE = {"feature_dropout": 0.5, "n_components": 200}
+
+PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
+    "default": {"": ({},)},
+    "mult-vae": {
+        "": tuple(_LIANG | _LASTFM | c for c in grid(kl_weight=(0.05, 0.1, 0.2, 0.5, 1.0))),
+        "gowalla": tuple(_LIANG | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
+    },
+    "refined": {
+        "": tuple(_WIDE | _LASTFM | c for c in grid(kl_weight=(0.2, 0.5, 1.0))),
+        "gowalla": tuple(_WIDE | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
+    },
 }
-"""Settings of this library's model by name, to choose from on validation rows."""
+"""Settings of this library's model by name and corpus, to choose from on validation rows."""
 
 
 def longtail(train: csr_array, seed: int, **settings: Any) -> Scorer:

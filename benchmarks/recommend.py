@@ -84,11 +84,13 @@ def lastfm(weighting: str) -> Task:
     _, columns = np.unique(frame["artist_id"].to_numpy(), return_inverse=True)
     plays = csr_array((frame["plays"].to_numpy().astype(np.float32), (rows, columns)))
     counts = lt.CountMatrix.from_any(plays)
-    train = lt.split_rows(counts, [LASTFM_ROWS, LASTFM_ROWS], seed=SPLIT_SEED)[0]
+    parts = lt.split_rows(counts, [LASTFM_ROWS, LASTFM_ROWS], seed=SPLIT_SEED)
     # An artist of held-out users alone cannot be recommended by anything.
-    known = counts.select_features(np.unique(train.csr.indices))
-    train, parts = lt.split_fold_in(known, [LASTFM_ROWS, LASTFM_ROWS], seed=SPLIT_SEED)
-    (valid, valid_held), (test, test_held) = parts
+    known = np.unique(parts[0].csr.indices)
+    train, *held_out_users = (part.select_features(known) for part in parts)
+    (valid, valid_held), (test, test_held) = (
+        lt.split_items(part, seed=SPLIT_SEED) for part in held_out_users
+    )
     return Task(
         train=weighted(train, weighting),
         valid=(weighted(valid, weighting), valid_held),
@@ -179,12 +181,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     threadpool_limits(args.threads)
     ours = {f"longtail-{preset}": PRESETS[preset] for preset in args.preset}
     if args.settings is not None:
-        ours[f"longtail-{args.name}"] = (json.loads(args.settings),)
+        ours[f"longtail-{args.name}"] = {"": (json.loads(args.settings),)}
     programs = args.program or ([] if ours else list(PROGRAMS))
     done = {(r["case"], r["seed"]) for r in read_rows(NAME)} if not args.again else set()
     for corpus in args.corpus or CORPORA:
         jobs = [(p, PROGRAMS[p], p) for p in programs]
-        jobs += [(name, Program(longtail, {"": grids}), "") for name, grids in ours.items()]
+        jobs += [(name, Program(longtail, grids), "") for name, grids in ours.items()]
         for name, program, peer in jobs:
             if (f"{corpus}/{name}", str(args.seed)) in done:
                 print(f"{corpus}/{name}: has its rows")

@@ -78,7 +78,7 @@ def test_this_librarys_model_scores_by_its_posterior_predictive():
 def test_every_preset_and_grid_has_settings():
     for program in peers.PROGRAMS.values():
         assert all(program.grid(corpus) for corpus in recommend.CORPORA)
-    liang = peers.PRESETS["mult-vae"]
+    liang = peers.PRESETS["mult-vae"][""]
     assert {s["refine_steps"] for s in liang} == {0}
     assert len({s["kl_weight"] for s in liang}) == len(liang) > 1
     assert peers.named({"factors": 8, "alpha": 0.5}) == "factors8-alpha0.5"

@@ -52,7 +52,10 @@ def recommend(
         ),
     ] = None,
     refine_steps: _StepsOption = None,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend items to each row of DATA, known to the model or new, without training.
@@ -173,7 +176,7 @@ def _reasons(
     found: Recommendations,
     n: int,
     refine_steps: int | None,
-    seed: int,
+    seed: int | None,
     progress: Any,
 ) -> list[list[list[str]]]:
     """The own items that speak for each recommendation of each row, strongest first."""
