@@ -269,7 +269,7 @@ PROGRAMS: dict[str, Program] = {
         ials,
         {
             "": grid(factors=(32, 128), regularization=(0.1, 1, 10), alpha=(1, 5, 20)),
-            "gowalla": grid(factors=(128, 256), regularization=(1, 10), alpha=(20, 80)),
+            "gowalla": grid(factors=(128, 256), regularization=(1,), alpha=(80, 200)),
         },
         package="implicit",
     ),

@@ -14,6 +14,7 @@ from longtail import CountMatrix, NonlinearFactorAnalysis
 from longtail.errors import DataError, NotFittedError, ParameterError
 from longtail.introspection import explain_recommendation, explain_recommendations
 from longtail.introspection.closed_form import jacobian_at
+from longtail.introspection.explanations import supporting_items
 
 V = 60
 
@@ -127,6 +128,8 @@ def test_lists_are_cut_sorted_and_ready_for_json():
     both = explain_recommendations(model, row, [7, 9], k=3)
     assert both[0].own_items["item"].equals(found.own_items["item"])
     assert both[1].item == "a09"
+    alone = supporting_items(model, row, [7, 9], k=3)
+    assert [own["item"].to_list() for own in alone] == [e.own_items["item"].to_list() for e in both]
 
 
 def test_chunks_do_not_matter(monkeypatch):

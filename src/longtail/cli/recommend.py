@@ -180,18 +180,18 @@ def _reasons(
     progress: Any,
 ) -> list[list[list[str]]]:
     """The own items that speak for each recommendation of each row, strongest first."""
-    from longtail.introspection import explain_recommendations
+    from longtail.introspection.explanations import supporting_items
 
     reasons: list[list[list[str]]] = []
     for d in range(len(found)):
         items = found.items(d)
         told = []
         if items and not found.no_history[d]:
-            told = explain_recommendations(
+            told = supporting_items(
                 fitted, rows[[d]], items, n, refine_steps=refine_steps, seed=seed
             )
         # What speaks against an item is no reason to recommend it.
-        for_it = [e.own_items.filter(e.own_items["influence"] > 0)["item"].to_list() for e in told]
+        for_it = [own.filter(own["influence"] > 0)["item"].to_list() for own in told]
         reasons.append(for_it or [[] for _ in items])
         progress("explain", d + 1, len(found))
     return reasons
