@@ -129,6 +129,13 @@ def test_the_chunks_do_not_matter(seed, rows_at_once):
     assert done[-1] == 30
 
 
+def test_whole_numbers_are_scores_too():
+    scores, held_out, seen = a_problem(0)
+    as_floats = rank_scores(scores, held_out, seen=seen, cutoffs=[5])
+    as_integers = rank_scores(scores.astype(int), held_out, seen=seen, cutoffs=[5])
+    assert as_integers.per_row.equals(as_floats.per_row)
+
+
 def test_a_perfect_ranking_scores_one():
     _, held_out, seen = a_problem(2)
     found = rank_scores(held_out.csr.toarray(), held_out, seen=seen, cutoffs=[5, 40])
@@ -160,6 +167,7 @@ def test_result_as_text_table_and_json():
         ({"cutoffs": [4]}, ParameterError, "whole numbers from 1"),
         ({"cutoffs": [True]}, ParameterError, "whole numbers from 1"),
         ({"scores": np.zeros((2, 4))}, DataError, r"scores of shape \(2, 3\); got \(2, 4\)"),
+        ({"scores": np.zeros((3, 3))}, DataError, r"scores of shape \(2, 3\); got \(3, 3\)"),
         ({"scores": np.full((2, 3), np.nan)}, DataError, "row 0, column 0 holds NaN"),
         ({"seen": CountMatrix.from_any([[1, 0, 0], [0, 0, 0]])}, DataError, "Row 0 has '0' both"),
         ({"seen": CountMatrix.from_any([[1, 0, 0]])}, DataError, "same rows and items"),

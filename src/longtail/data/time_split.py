@@ -67,23 +67,10 @@ def split_by_time(
     if share is not None:
         check_share(share)
     long = _interactions(frame, row_column, feature_column, time_column, value_column)
-    first = pl.col("time").min().over("row", "feature")
-    if cutoff is not None:
-        moment = _as_time(cutoff, long["time"])
-        long = long.with_columns(late=first >= moment)
-        repeat = ~pl.col("late") & (pl.col("time") >= moment)
+    if share is None:
+        long = _after(long, _as_time(cutoff, long["time"]))
     else:
-        pairs = long.group_by("row", "feature").agg(first=pl.col("time").min())
-        order = pl.struct("first", "feature").rank("ordinal").over("row")
-        m = pl.len().over("row")
-        kept = m - _n_held_of(m, share)
-        pairs = pairs.with_columns(late=order > kept)
-        start = pairs.filter("late").group_by("row").agg(start=pl.col("first").min())
-        long = long.join(pairs.drop("first"), on=["row", "feature"]).join(
-            start, on="row", how="left"
-        )
-        repeat = ~pl.col("late") & (pl.col("time") > pl.col("start")).fill_null(False)
-    long = long.with_columns(repeat=repeat)
+        long = _last(long, share)
     _notice_repeats(long)
     observed, held_out = _pivot(long.filter(~pl.col("repeat")))
     if observed.nnz == 0 or held_out.nnz == 0:
@@ -96,10 +83,25 @@ def split_by_time(
     return observed, held_out
 
 
-def _n_held_of(m: pl.Expr, share: float | None) -> pl.Expr:
-    """As `_n_held`, of a column of lengths ≥ 1."""
-    wanted = (m * share + 1e-9).floor().cast(pl.Int64)
-    return pl.min_horizontal(wanted, m.cast(pl.Int64) - 1)
+def _after(long: pl.DataFrame, moment: pl.Expr) -> pl.DataFrame:
+    """Mark the interactions that are held out, and those that come too late for either side."""
+    late = pl.col("time").min().over("row", "feature") >= moment
+    return long.with_columns(late=late, repeat=~late & (pl.col("time") >= moment))
+
+
+def _last(long: pl.DataFrame, share: float) -> pl.DataFrame:
+    """As `_after`, of a share of each row's features; the first of them is the row's moment."""
+    pairs = long.group_by("row", "feature").agg(first=pl.col("time").min())
+    order = pl.struct("first", "feature").rank("ordinal").over("row")
+    m = pl.len().over("row").cast(pl.Int64)
+    # As in `split_items`: 0.29 · 100 is just below 29 in floating point.
+    held = pl.min_horizontal((m * share + 1e-9).floor().cast(pl.Int64), m - 1)
+    pairs = pairs.with_columns(late=order > m - held)
+    start = pairs.filter("late").group_by("row").agg(start=pl.col("first").min())
+    long = long.join(pairs.drop("first"), on=["row", "feature"])
+    long = long.join(start, on="row", how="left")
+    repeat = ~pl.col("late") & (pl.col("time") > pl.col("start")).fill_null(False)
+    return long.with_columns(repeat=repeat)
 
 
 def _interactions(

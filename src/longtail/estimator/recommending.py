@@ -1,7 +1,8 @@
 """Recommending: items ranked by the posterior predictive of each row, rows in chunks.
 
 A row that the model was not fitted on needs no training: its history is folded in by inferring
-its posterior, as for any row. Items are scored at the posterior mean.
+its posterior, as for any row. Items are scored at the posterior mean: averages over draws of z
+ranked held-out items worse, with an encoder alone clearly so.
 """
 
 from __future__ import annotations

@@ -78,6 +78,9 @@ def rank_scores(
     cutoffs = _checked_cutoffs(cutoffs, held_out.n_features)
     if seen is not None:
         _check_apart(seen, held_out)
+    if not callable(scores):
+        scores = np.asarray(scores)
+        _check_shape(scores.shape, slice(0, held_out.n_rows), held_out.n_features)
     lists = np.empty((held_out.n_rows, max(cutoffs)), dtype=np.int64)
     for rows in row_chunks(*held_out.shape):
         part = scores(rows) if callable(scores) else np.array(scores[rows])

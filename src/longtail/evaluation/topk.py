@@ -45,6 +45,8 @@ def top_k(
         If a score is not a number.
     """
     n, n_columns = scores.shape
+    if scores.dtype.kind != "f":
+        scores = scores.astype(np.float64)  # whole numbers have no −∞
     if masked is not None:
         scores[np.repeat(np.arange(n), np.diff(masked.indptr)), masked.indices] = -np.inf
     if np.isnan(scores).any():
