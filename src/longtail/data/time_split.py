@@ -67,10 +67,7 @@ def split_by_time(
     if share is not None:
         check_share(share)
     long = _interactions(frame, row_column, feature_column, time_column, value_column)
-    if share is None:
-        long = _after(long, _as_time(cutoff, long["time"]))
-    else:
-        long = _last(long, share)
+    long = _after(long, _as_time(cutoff, long["time"])) if share is None else _last(long, share)
     _notice_repeats(long)
     observed, held_out = _pivot(long.filter(~pl.col("repeat")))
     if observed.nnz == 0 or held_out.nnz == 0:
