@@ -151,6 +151,13 @@ def test_held_out_rows_are_matched_by_id():
         match_rows(observed[:4], partly)
 
 
+def test_ranking_says_which_held_out_items_could_never_be_found():
+    observed = CountMatrix.from_any([[1.0, 0.0]], vocabulary=["w00", "w01"])
+    held_out = CountMatrix.from_any([[1.0, 1.0]], vocabulary=["w03", "zebra"])
+    with pytest.warns(DataWarning, match="zebra"):
+        assert fitted().rank(observed, held_out, cutoffs=[3]).held_out == 1
+
+
 def test_no_warning_says_twice_what_the_result_reports():
     X = CountMatrix.from_any([[1.0, 2.0]], vocabulary=["w00", "zebra"])
     with pytest.warns(DataWarning):

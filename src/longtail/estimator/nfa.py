@@ -591,6 +591,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ----------
         observed, held_out
             Rows with the same ids, such as `split_items` makes. Observed items are not listed.
+            Held-out items that the model does not know cannot be found: they are left out, with a
+            notice.
         cutoffs
             Lengths of the lists.
         refine_steps, seed, progress

@@ -7,6 +7,7 @@ ranked held-out items worse, with an encoder alone clearly so.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.inputs import whole
+from longtail.estimator.prepare import unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.evaluation import CUTOFFS, Ranking, rank_scores
 from longtail.evaluation.topk import NOTHING, row_chunks, top_k
@@ -116,8 +118,11 @@ def rank_rows(
     progress: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Judge recommendations by held-out items; see `NonlinearFactorAnalysis.rank`."""
-    seen, _ = model.align(observed)
-    wanted = match_rows(seen, model.align(held_out)[0])
+    (seen, unseen), (wanted, unseen_wanted) = model.align(observed), model.align(held_out)
+    for what in (unseen, unseen_wanted):
+        if what is not None and what.n_features:
+            warnings.warn(unseen_notice(what), DataWarning, stacklevel=3)
+    wanted = match_rows(seen, wanted)
     scores = PredictiveScores(model, seen, refine_steps, seed, progress)
     return rank_scores(scores, wanted, seen=seen, cutoffs=cutoffs, popularity=model.unigram_)
 
