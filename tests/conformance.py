@@ -56,7 +56,7 @@ class LikelihoodConformance(ABC):
         exposure = likelihood.exposure(sparse(self.counts))
         return self.reference(likelihood, h @ weight.T + bias, counts, exposure)
 
-    # --- scoring -----------------------------------------------------------------------------
+    # --- scoring ------------------------------------------------------------------------------
 
     def test_log_prob(self, likelihood, parts):
         x = sparse(self.counts)
@@ -140,7 +140,7 @@ class LikelihoodConformance(ABC):
         (gradient,) = torch.autograd.grad(likelihood.log_prob(*parts, x).sum(), parts[0])
         assert torch.equal((gradient == 0).all(1), silent)
 
-    # --- a sample of the features ----------------------------------------------------------------
+    # --- a sample of the features -------------------------------------------------------------
 
     def test_a_sample_of_everything_is_exact(self, likelihood, parts):
         x, v = sparse(self.counts), self.counts.shape[1]
@@ -174,7 +174,7 @@ class LikelihoodConformance(ABC):
             likelihood.log_prob(h[:1], weight, bias, x),
         )
 
-    # --- curvature and Jacobians ----------------------------------------------------------------
+    # --- curvature and Jacobians --------------------------------------------------------------
 
     def test_curvature(self, likelihood, parts):
         """That of the reference at the mean: where it depends on x at all, it is linear in it."""
@@ -242,7 +242,7 @@ class LikelihoodConformance(ABC):
         expected = likelihood.curvature(decoder.weight.detach(), decoder(z)[0].detach(), one)
         torch.testing.assert_close(root.T @ root, expected)
 
-    # --- means and draws -------------------------------------------------------------------------
+    # --- means and draws ----------------------------------------------------------------------
 
     def test_probabilities_are_the_normalised_mean(self, likelihood):
         logits = torch.randn(3, 5, dtype=torch.float64) * 3
@@ -293,7 +293,7 @@ class LikelihoodConformance(ABC):
         if self.empty_is_silent:
             assert (draw(1)[0] == 0).all()
 
-    # --- a model that ignores z --------------------------------------------------------------------
+    # --- a model that ignores z ---------------------------------------------------------------
 
     def test_floor_is_the_model_that_ignores_z(self, likelihood):
         unigram = torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05], dtype=torch.float64)

@@ -125,7 +125,7 @@ def test_every_likelihood_conforms():
 
 
 def test_an_unknown_name():
-    with pytest.raises(ParameterError, match="one of bernoulli, .*; got 'gaussian'"):
+    with pytest.raises(ParameterError, match=r"one of bernoulli, .*; got 'gaussian'"):
         get_likelihood("gaussian")
 
 

@@ -10,11 +10,12 @@ For the multinomial, with P = softmax(h Wᵀ + b) and N the row totals,
 so the non-zeros and one pass over V suffice. For the Poisson with exposures s, N·logsumexp(a)
 becomes s·Σ exp(a) = s·exp(logsumexp(a)), and N P becomes s·exp(a): the same pass.
 
-The pass goes through V in blocks whose logits stay in the processor's cache: each block is exponentiated where it lies, against the largest logit met
-so far, and added to Σ exp and to (exp)·W, which shrink when a larger logit appears (the online
-softmax of Milakov and Gimelshein 2018). The gradient with respect to h thus comes with the value,
-for the price of the two products. Only where W asks for a gradient are the blocks needed again:
-they are kept if they are small together, and computed again if they are not.
+The pass goes through V in blocks whose logits stay in the processor's cache: each block is
+exponentiated where it lies, against the largest logit met so far, and added to Σ exp and to
+(exp)·W, which shrink when a larger logit appears (the online softmax of Milakov and Gimelshein
+2018). The gradient with respect to h thus comes with the value, for the price of the two products.
+Only where W asks for a gradient are the blocks needed again: they are kept if they are small
+together, and computed again if they are not.
 """
 
 from __future__ import annotations

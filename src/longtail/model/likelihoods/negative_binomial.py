@@ -145,8 +145,8 @@ def marginal_log_dispersion(
 ) -> NDArray[np.float64]:
     """log r of each feature that is likeliest where its means are s_d·f_v: (V,).
 
-    On a grid between r = 0.001 and 10,000, whose numbers for all features are held. The rows that lack a feature count in groups of similar
-    exposure, so that no n×V array is needed.
+    On a grid between r = 0.001 and 10,000, whose numbers for all features are held. The rows that
+    lack a feature count in groups of similar exposure, so that no n×V array is needed.
 
     Parameters
     ----------
