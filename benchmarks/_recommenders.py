@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import get_lapack_funcs
 from scipy.sparse import csr_array
+from scipy.sparse.linalg import svds
 
 import longtail as lt
 
@@ -38,11 +39,14 @@ class Program:
         Settings to choose from on validation rows, by corpus; those under "" otherwise.
     package
         That it comes from, besides numpy and scipy.
+    only
+        Corpora that it is for; none named: all.
     """
 
     fit: Fit
     grids: Mapping[str, Sequence[Settings]] = field(default_factory=lambda: {"": ({},)})
     package: str = ""
+    only: tuple[str, ...] = ()
 
     def grid(self, corpus: str) -> Sequence[Settings]:
         """Settings to choose from on this corpus."""
@@ -96,6 +100,30 @@ def _largest(similarity: Any, top: int) -> csr_array:
 
 def _by_similarity(similarity: csr_array) -> Scorer:
     return lambda observed: (observed @ similarity).toarray().astype(np.float32, copy=False)
+
+
+# --- graphs --------------------------------------------------------------------------------------
+
+
+def common_neighbors(train: csr_array, seed: int) -> Scorer:
+    """How many neighbours of a row are neighbours of another node."""
+    return _by_similarity(train)
+
+
+def adamic_adar(train: csr_array, seed: int) -> Scorer:
+    """The same, each neighbour weighed by 1 / log degree (Adamic and Adar 2003)."""
+    degree = np.diff(train.indptr)
+    # A neighbour of one node alone is common to no pair.
+    weight = np.where(degree > 1, 1 / np.log(np.maximum(degree, 2)), 0).astype(np.float32)
+    return _by_similarity(csr_array(train.multiply(weight[:, None])))
+
+
+def truncated_svd(train: csr_array, seed: int, *, rank: int) -> Scorer:
+    """A row projected on the leading right singular vectors, X V Vᵀ."""
+    start = np.random.default_rng(seed).standard_normal(min(train.shape))
+    _, _, right = svds(train.astype(np.float32), k=rank, v0=start.astype(np.float32))
+    right = np.ascontiguousarray(right)
+    return lambda observed: (observed @ right.T) @ right
 
 
 # --- linear models -------------------------------------------------------------------------------
@@ -226,14 +254,34 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
 """Settings of this library's model by name and corpus, to choose from on validation rows."""
 
 
-def longtail(train: csr_array, seed: int, **settings: Any) -> Scorer:
-    """The posterior predictive of `NonlinearFactorAnalysis` at each row's posterior mean."""
-    model = lt.NonlinearFactorAnalysis(random_state=seed, **settings).fit(train)
+@dataclass(frozen=True)
+class Predictive:
+    """The posterior predictive of this library's model at each row's posterior mean.
 
-    def score(observed: csr_array) -> Scores:
-        return model.inverse_transform(model.transform(observed))
+    Attributes
+    ----------
+    model
+        Fitted.
+    steps
+        M; None: the model's own number.
+    """
 
-    return score
+    model: lt.NonlinearFactorAnalysis
+    steps: int | None = None
+
+    def amortized(self) -> Predictive:
+        """The same model, by its inference network alone."""
+        return replace(self, steps=0)
+
+    def __call__(self, observed: csr_array) -> Scores:
+        """Scores of all items for some histories."""
+        posterior = self.model.posterior(observed, refine_steps=self.steps)
+        return self.model.inverse_transform(posterior.mean)
+
+
+def longtail(train: csr_array, seed: int, **settings: Any) -> Predictive:
+    """`NonlinearFactorAnalysis`, fitted."""
+    return Predictive(lt.NonlinearFactorAnalysis(random_state=seed, **settings).fit(train))
 
 
 def named(settings: Settings) -> str:
@@ -256,6 +304,9 @@ PROGRAMS: dict[str, Program] = {
             "lastfm-raw": grid(shrink=(0, 1e5, 1e7), top=(50, 200, 1000)),
         },
     ),
+    "common-neighbors": Program(common_neighbors, only=("deezer",)),
+    "adamic-adar": Program(adamic_adar, only=("deezer",)),
+    "svd": Program(truncated_svd, {"": grid(rank=(50, 100, 200, 400))}),
     "ease": Program(
         ease,
         {
@@ -270,9 +321,10 @@ PROGRAMS: dict[str, Program] = {
         {
             "": grid(factors=(32, 128), regularization=(0.1, 1, 10), alpha=(1, 5, 20)),
             "gowalla": grid(factors=(128, 256), regularization=(1,), alpha=(80, 200)),
+            "deezer": grid(factors=(128,), regularization=(1,), alpha=(20, 80)),
         },
         package="implicit",
     ),
 }
-HEAVY = {("gowalla", "ease")}
+HEAVY = {("gowalla", "ease"), ("deezer", "ease")}
 """Corpora and programs that run only if asked for by name: EASE inverts 29,858² numbers here."""

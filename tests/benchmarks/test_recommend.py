@@ -76,6 +76,52 @@ def test_this_librarys_model_scores_by_its_posterior_predictive():
     np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
 
 
+def graph(n=12, seed=0):
+    upper = np.triu(np.random.default_rng(seed).random((n, n)) < 0.35, 1)
+    return (upper | upper.T).astype(np.float32)
+
+
+def test_scores_of_graphs():
+    a = graph()
+    observed = csr_array(a[:3])
+    np.testing.assert_array_equal(peers.common_neighbors(csr_array(a), 0)(observed), a[:3] @ a)
+    degree = a.sum(1)
+    weight = np.where(degree > 1, 1 / np.log(np.maximum(degree, 2)), 0)
+    found = peers.adamic_adar(csr_array(a), 0)(observed)
+    np.testing.assert_allclose(found, (a[:3] * weight) @ a, rtol=1e-5)
+    _, _, vt = np.linalg.svd(a)
+    found = peers.truncated_svd(csr_array(a), 0, rank=4)(observed)
+    # The graph's matrix is symmetric: singular values may be equal in pairs, their span is not.
+    np.testing.assert_allclose(found, a[:3] @ vt[:4].T @ vt[:4], atol=1e-4)
+
+
+def test_no_node_is_recommended_itself():
+    a = lt.CountMatrix.from_any(graph())
+    names = lt.Vocabulary([f"n{i}" for i in range(12)])
+    counts = lt.CountMatrix.from_any(a.csr, row_ids=list(names.names), vocabulary=names)
+    known, missing = lt.split_edges(counts, 0.3, seed=0)
+    todo = recommend.Task(
+        known, (known, missing), None, (known, missing), (1,), ("recall@1",), itself=True
+    )
+
+    def itself_first(rows):  # all of them, in order
+        return np.eye(12) + 0.5 * missing.csr.toarray()
+
+    lists = recommend.judged(itself_first, (known, missing), todo)
+    assert lists["hit_rate@1"] == 1
+
+
+def test_what_refinement_adds():
+    model = small(epochs=8).fit(lt.CountMatrix.from_any(rows(80, 10)).drop_empty()[0])
+    scorer = peers.Predictive(model)
+    pair = lt.split_items(lt.CountMatrix.from_any(rows(30, 10, seed=4)), seed=0)
+    todo = recommend.Task(pair[0], pair, None, pair, (3,), ("recall@3",))
+    refined, amortized = (recommend.judged(s, pair, todo) for s in (scorer, scorer.amortized()))
+    found = recommend.gain(refined, amortized, "recall@3")
+    assert found["mean"] == pytest.approx(refined["recall@3"] - amortized["recall@3"])
+    assert found["se"] > 0
+
+
 def test_every_preset_and_grid_has_settings():
     for program in peers.PROGRAMS.values():
         assert all(program.grid(corpus) for corpus in recommend.CORPORA)
@@ -123,7 +169,7 @@ def test_settings_are_chosen_on_validation_rows_and_test_rows_scored_once(monkey
     }
     grid = program.grid("toy")
     values = [
-        recommend.judged(peers.item_neighbors(todo.train.csr, 0, **s), todo.valid, (3,))["recall@3"]
+        recommend.judged(peers.item_neighbors(todo.train.csr, 0, **s), todo.valid, todo)["recall@3"]
         for s in grid
     ]
     on_valid = [r.value for r in written if (r.split, r.metric) == ("valid", "recall@3.mean")]
