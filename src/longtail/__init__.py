@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from longtail.introspection import topic_coherence as topic_coherence
     from longtail.introspection import topic_diversity as topic_diversity
     from longtail.introspection import word_similarity as word_similarity
+    from longtail.presets import preset as preset
     from longtail.training import Callback as Callback
     from longtail.training import History as History
 
@@ -91,6 +92,7 @@ _HOMES = {
     "neighborhoods": "longtail.introspection",
     "rank_lists": "longtail.evaluation",
     "rank_scores": "longtail.evaluation",
+    "preset": "longtail.presets",
     "read_counts": "longtail.data",
     "read_like": "longtail.data",
     "save_plot": "longtail.displays",
