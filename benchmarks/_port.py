@@ -309,9 +309,7 @@ def glorot_network(counts: csr_array, settings: RecipeSettings) -> HybridModel:
         "refine_features": "all",
         "theta_features": "all",
     }
-    network = build_network(
-        shape, unigram_frequencies(counts), input_scale=1.0, mean_total=1.0, seed=settings.seed
-    )
+    network = build_network(shape, unigram_frequencies(counts), input_scale=1.0, mean_total=1.0, seed=settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     for weight in network.parameters():
         if weight.ndim > 1:

@@ -140,9 +140,7 @@ def train_memory(n_features: int) -> dict[str, float]:
         "refine_features": "auto",
         "theta_features": "all",
     }
-    network = build_network(
-        settings, unigram / unigram.sum(), input_scale=1.0, mean_total=1.0, seed=0
-    )
+    network = build_network(settings, unigram / unigram.sum(), input_scale=1.0, mean_total=1.0, seed=0)
     optimizer = optimizer_of(network, 1e-3, weight_decay=1.0, output_epsilon=1e-8)
     x = SparseRows.from_scipy(csr)
     batch = Rows(x, x, torch.arange(B))

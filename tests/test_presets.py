@@ -42,5 +42,5 @@ def test_a_preset_is_a_copy():
 
 
 def test_an_unknown_task():
-    with pytest.raises(ParameterError, match="one of documents, recommendation, .*; got 'films'"):
+    with pytest.raises(ParameterError, match=r"one of documents, recommendation, .*; got 'films'"):
         lt.preset("films")

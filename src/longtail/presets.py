@@ -66,14 +66,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             feature_dropout=(0.5, "the encoder learns to read a history with items missing"),
             kl_weight=(0.2, "a posterior that says more about the row ranks better"),
             encoder_layers=(1, "deeper networks overfit rows as sparse as these"),
-            decoder_layers=(1, "likewise"),
+            decoder_layers=(1, "as for the encoder"),
         ),
         "plays": _preset(
             "How often each item was chosen: plays, clicks, purchases with repeats.",
             features=("log1p", "a thousand plays say little more than a hundred"),
             feature_dropout=(0.5, "the encoder learns to read a history with items missing"),
             encoder_layers=(1, "deeper networks overfit rows as sparse as these"),
-            decoder_layers=(1, "likewise"),
+            decoder_layers=(1, "as for the encoder"),
         ),
         "codes": _preset(
             "Codes of short records: diagnoses of a stay, tags, small baskets.",
@@ -96,7 +96,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             feature_dropout=(0.5, "the encoder learns to read a node with edges missing"),
             kl_weight=(0.2, "a posterior that says more about the node ranks better"),
             encoder_layers=(1, "deeper networks overfit rows as sparse as these"),
-            decoder_layers=(1, "likewise"),
+            decoder_layers=(1, "as for the encoder"),
         ),
     }
 )
