@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from longtail.presets import preset as preset
     from longtail.training import Callback as Callback
     from longtail.training import History as History
+    from longtail.tuning import Tuning as Tuning
+    from longtail.tuning import tune as tune
 
 _HOMES = {
     "Callback": "longtail.training",
@@ -77,6 +79,7 @@ _HOMES = {
     "Recommendations": "longtail.estimator",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
+    "Tuning": "longtail.tuning",
     "Vocabulary": "longtail.data",
     "class_precision": "longtail.introspection",
     "contextual_similarity": "longtail.introspection",
@@ -104,6 +107,7 @@ _HOMES = {
     "split_rows": "longtail.data",
     "topic_coherence": "longtail.introspection",
     "topic_diversity": "longtail.introspection",
+    "tune": "longtail.tuning",
     "word_similarity": "longtail.introspection",
 }
 
