@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from longtail.data import CountMatrix, ReadSettings
     from longtail.estimator import NonlinearFactorAnalysis
 
-__all__ = ["fit", "read_settings"]
+__all__ = ["fit", "read_rows"]
 
 _READING = "How to read DATA"
 _MODEL = "Model"
@@ -272,13 +272,10 @@ def fit(
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
-    from longtail.data import read_counts
 
     check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
-    rows = read_counts(data, settings=read_settings(options), vocabulary=vocabulary)
-    _log_summary(data, rows)
-    held_out = None if valid is None else _read_valid(valid, rows)
+    rows, held_out = read_rows(data, valid, options)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:
         log(
@@ -297,8 +294,18 @@ def fit(
     _report_fit(model, out, time.perf_counter() - started, json)
 
 
-def read_settings(options: Mapping[str, Any]) -> ReadSettings:
-    """The options of how to read DATA, as settings."""
+def read_rows(
+    data: Path, valid: Path | None, options: Mapping[str, Any]
+) -> tuple[CountMatrix, CountMatrix | None]:
+    """DATA, and validation rows if they are given, read as the options say; they are described."""
+    from longtail.data import read_counts
+
+    rows = read_counts(data, settings=_read_settings(options), vocabulary=options["vocabulary"])
+    _log_summary(data, rows)
+    return rows, None if valid is None else _read_valid(valid, rows)
+
+
+def _read_settings(options: Mapping[str, Any]) -> ReadSettings:
     from longtail.data import ReadSettings
 
     fields = {
