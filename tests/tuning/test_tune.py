@@ -61,7 +61,7 @@ def test_every_space_holds_its_preset(task):
 
 
 def test_the_preset_is_first_and_the_best_is_fitted():
-    found = tune(trials=3)
+    found = tune(trials=3, fixed=FIXED | {"verbose": 0})
     frame = found.frame()
     assert frame["trial"].to_list() == [0, 1, 2]
     assert frame["learning_rate"][0] == 2e-3
@@ -110,7 +110,7 @@ def test_a_study_goes_on(tmp_path):
     first = tune(trials=2, storage=tmp_path / "s")
     assert (tmp_path / "s" / "model").is_dir()
     assert not (tmp_path / "s" / "checkpoint").exists()
-    with pytest.raises(ParameterError, match="2 trials.*--resume"):
+    with pytest.raises(ParameterError, match=r"2 trials.*--resume"):
         tune(trials=3, storage=tmp_path / "s")
     second = tune(trials=3, storage=tmp_path / "s", resume=True)
     assert values(second)[:2] == values(first)

@@ -184,7 +184,7 @@ class _Search:
         return Tuning(
             task=task,
             metric=self.run.metric,
-            base=dict(self.run.base),
+            base={n: v for n, v in self.run.base.items() if n != "verbose"},
             best=best,
             trials=tuple(self.book.all()),
             model=self._best_model(best.number, best.params),
