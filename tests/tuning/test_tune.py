@@ -143,7 +143,7 @@ def test_time_is_looked_at_between_epochs_and_nothing_is_lost(tmp_path):
     assert sorted(second.trials[-1].intermediate_values) == [1, 2, 3]
 
 
-def test_an_interrupt_goes_on_at_the_same_epoch(tmp_path):
+def test_an_interrupted_trial_has_the_same_settings_again(tmp_path):
     class Stop(BaseException):
         pass
 
