@@ -10,7 +10,12 @@ from altair.utils.schemapi import validate_jsonschema
 from altair.vegalite import v6
 
 from longtail import save_plot
-from longtail.displays import EvaluationDisplay, HistoryDisplay
+from longtail.displays import (
+    EvaluationDisplay,
+    HistoryDisplay,
+    ImportanceDisplay,
+    TrialsDisplay,
+)
 from longtail.errors import MissingExtraError, ParameterError
 from longtail.evaluation import Bound, Floor
 from longtail.training import History
@@ -32,6 +37,14 @@ def rungs(n_rows=5, **extra):
 
 
 KEYS = ("per_doc", "per_doc_se", "per_word", "nats_per_row", "se", "mc_se", "samples", "steps")
+TRIALS = pl.DataFrame(
+    {
+        "trial": [0, 1, 2, 3],
+        "state": ["complete", "pruned", "complete", "interrupted"],
+        "value": [-3.0, -9.0, -4.0, None],
+        "features": ["binary", "l1", "l1", None],
+    }
+)
 CHARTS = {
     "history": lambda: history().plot(),
     "history without validation": lambda: history(valid=False).plot(),
@@ -40,6 +53,10 @@ CHARTS = {
     ).plot(),
     "evaluation": lambda: EvaluationDisplay(rungs()).plot(),
     "one row": lambda: EvaluationDisplay(rungs(1)).plot(),
+    "trials": lambda: TrialsDisplay(TRIALS, "nats", "maximize").plot(),
+    "importance": lambda: ImportanceDisplay(
+        pl.DataFrame({"parameter": ["a", "b"], "importance": [0.7, 0.3]}), "nats"
+    ).plot(),
     "two models": lambda: EvaluationDisplay(rungs(model="a") + rungs(model="b")).plot(),
 }
 
@@ -105,3 +122,8 @@ def test_tables():
     table = EvaluationDisplay(rungs()).frame()
     assert table.columns == ["figure", "estimator", *KEYS]
     assert table.schema["per_doc"] == pl.Float64
+
+
+def test_the_best_trial_so_far():
+    assert TrialsDisplay(TRIALS, "", "maximize").frame()["best"].to_list() == [-3, -3, -3, -3]
+    assert TrialsDisplay(TRIALS, "", "minimize").frame()["best"].to_list() == [-3, -3, -4, -4]

@@ -54,8 +54,11 @@ if TYPE_CHECKING:
     from longtail.introspection import topic_coherence as topic_coherence
     from longtail.introspection import topic_diversity as topic_diversity
     from longtail.introspection import word_similarity as word_similarity
+    from longtail.presets import preset as preset
     from longtail.training import Callback as Callback
     from longtail.training import History as History
+    from longtail.tuning import Tuning as Tuning
+    from longtail.tuning import tune as tune
 
 _HOMES = {
     "Callback": "longtail.training",
@@ -76,6 +79,7 @@ _HOMES = {
     "Recommendations": "longtail.estimator",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
+    "Tuning": "longtail.tuning",
     "Vocabulary": "longtail.data",
     "class_precision": "longtail.introspection",
     "contextual_similarity": "longtail.introspection",
@@ -91,6 +95,7 @@ _HOMES = {
     "neighborhoods": "longtail.introspection",
     "rank_lists": "longtail.evaluation",
     "rank_scores": "longtail.evaluation",
+    "preset": "longtail.presets",
     "read_counts": "longtail.data",
     "read_like": "longtail.data",
     "save_plot": "longtail.displays",
@@ -102,6 +107,7 @@ _HOMES = {
     "split_rows": "longtail.data",
     "topic_coherence": "longtail.introspection",
     "topic_diversity": "longtail.introspection",
+    "tune": "longtail.tuning",
     "word_similarity": "longtail.introspection",
 }
 

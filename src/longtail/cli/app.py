@@ -17,6 +17,7 @@ import typer
 from longtail.cli import commands, introspect, recommend
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
+from longtail.cli.tune import tune
 from longtail.errors import LongtailError, NonFiniteError, WriteError
 
 __all__ = ["app", "main"]
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(commands.demo)
 app.command()(fit)
+app.command()(tune)
 app.command()(commands.evaluate)
 app.command()(commands.transform)
 app.command()(commands.info)

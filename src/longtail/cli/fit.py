@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,24 +22,27 @@ from longtail.cli.options import (
     SeparatorOption,
     StripDotsOption,
     SymmetricOption,
+    TaskOption,
     number_or,
     parse_df,
     parse_ngrams,
     parse_refine_steps,
+    task_settings,
 )
 from longtail.cli.output import Interrupted, log, log_new_data, log_summary, print_json, result
 
 if TYPE_CHECKING:
-    from longtail.data import CountMatrix
+    from longtail.data import CountMatrix, ReadSettings
     from longtail.estimator import NonlinearFactorAnalysis
 
-__all__ = ["fit"]
+__all__ = ["fit", "read_rows"]
 
 _MODEL = "Model"
 _TRAINING = "Training"
 
 
 def fit(
+    ctx: typer.Context,
     data: Annotated[
         Path,
         typer.Argument(
@@ -264,6 +269,7 @@ def fit(
     device: Annotated[
         str, typer.Option(help="'auto', 'cpu', 'cuda' …", rich_help_panel=_TRAINING)
     ] = "auto",
+    task: TaskOption = None,
     seed: SeedOption = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted fit of the same data.")
@@ -275,26 +281,15 @@ def fit(
     Example: longtail fit reviews.parquet --text-column text --min-df 5 --out model/
 
     A checkpoint is kept beside the model after every epoch; an interrupted fit goes on with
-    --resume, to bitwise the same model. A saved model at --out is replaced.
+    --resume, to bitwise the same model. A saved model at --out is replaced. With --task, options
+    that are not given take the values of that kind of data.
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
-    from longtail.data import ReadSettings, read_counts
 
     check_replaceable(out)
-    model = _estimator(options)
-    shortest, longest = map(int, ngrams.split(","))
-    names = "format text_column id_column row_column feature_column value_column lowercase "
-    names += "stop_words encoding min_df max_df max_features counts feature_separator strip_dots "
-    names += "symmetric min_value binarize layer"
-    if token_pattern is not None:
-        names += " token_pattern"
-    settings = ReadSettings(
-        ngram_range=(shortest, longest), **{name: options[name] for name in names.split()}
-    )
-    rows = read_counts(data, settings=settings, vocabulary=vocabulary)
-    log_summary(data, rows)
-    held_out = None if valid is None else _read_valid(valid, rows)
+    model = _estimator(options | task_settings(ctx, task))
+    rows, held_out = read_rows(data, valid, options)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:
         log(
@@ -311,6 +306,29 @@ def fit(
     model.save(out)
     _clear(checkpoint)
     _report_fit(model, out, time.perf_counter() - started, json)
+
+
+def read_rows(
+    data: Path, valid: Path | None, options: Mapping[str, Any]
+) -> tuple[CountMatrix, CountMatrix | None]:
+    """DATA, and validation rows if they are given, read as the options say; they are described."""
+    from longtail.data import read_counts
+
+    rows = read_counts(data, settings=_read_settings(options), vocabulary=options["vocabulary"])
+    log_summary(data, rows)
+    return rows, None if valid is None else _read_valid(valid, rows)
+
+
+def _read_settings(options: Mapping[str, Any]) -> ReadSettings:
+    from longtail.data import ReadSettings
+
+    fields = {
+        f.name: options[f.name] for f in dataclasses.fields(ReadSettings) if f.name in options
+    }
+    if fields["token_pattern"] is None:
+        del fields["token_pattern"]
+    shortest, longest = map(int, options["ngrams"].split(","))
+    return ReadSettings(ngram_range=(shortest, longest), **fields)
 
 
 def _estimator(options: dict[str, Any]) -> NonlinearFactorAnalysis:

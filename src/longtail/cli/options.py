@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from longtail.cli.output import log
+from longtail.presets import find_preset
+
 __all__ = [
     "READING",
     "BinarizeOption",
@@ -20,11 +23,13 @@ __all__ = [
     "SeparatorOption",
     "StripDotsOption",
     "SymmetricOption",
+    "TaskOption",
     "number_or",
     "parse_df",
     "parse_ngrams",
     "parse_refine_steps",
     "parse_table_path",
+    "task_settings",
 ]
 
 ModelArgument = Annotated[Path, typer.Argument(help="Folder of a saved model.", metavar="MODEL")]
@@ -33,6 +38,13 @@ DataArgument = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Kind of data: documents, recommendation, plays, codes, cells or network. Sets the "
+        "options of the model that are not given."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 
@@ -141,3 +153,25 @@ def parse_table_path(path: Path | None) -> Path | None:
     if path is not None and path.suffix not in (".parquet", ".csv"):
         raise typer.BadParameter(f"expected a name ending in .parquet or .csv; got {path.name!r}")
     return path
+
+
+def task_settings(ctx: typer.Context, task: str | None) -> dict[str, Any]:
+    """What the task sets, of the options that are not on the command line; it is told.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such task.
+    """
+    if task is None:
+        return {}
+    settings = find_preset(task).settings
+    free = {n: s for n, s in settings.items() if not _is_given(ctx, n)}
+    for name, setting in free.items():
+        log(f"{task}: --{name.replace('_', '-')} {setting.value} ({setting.why})")
+    return {name: setting.value for name, setting in free.items()}
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

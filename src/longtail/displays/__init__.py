@@ -9,12 +9,15 @@ from longtail.displays.history import HistoryDisplay
 from longtail.displays.ladder import EvaluationDisplay
 from longtail.displays.neighborhood import NeighborhoodDisplay
 from longtail.displays.spectrum import SpectrumDisplay
+from longtail.displays.tuning import ImportanceDisplay, TrialsDisplay
 
 __all__ = [
     "EvaluationDisplay",
     "HistoryDisplay",
+    "ImportanceDisplay",
     "NeighborhoodDisplay",
     "SpectrumDisplay",
+    "TrialsDisplay",
     "check_plot_path",
     "save_plot",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from longtail.inference import HybridModel
 from longtail.training.config import TrainingConfig
 from longtail.training.history import EpochRecord
 
@@ -13,6 +14,9 @@ class Callback:
 
     Exceptions raised in a callback end the training; the last checkpoint is kept.
     """
+
+    def on_network(self, network: HybridModel) -> None:
+        """Before `on_fit_begin`: the network to be trained, which changes in place."""
 
     def on_fit_begin(self, config: TrainingConfig, n_rows: int, first_epoch: int) -> None:
         """Before the first update; `first_epoch` is above 0 when a run is resumed."""

@@ -115,6 +115,7 @@ def fit(
     if checkpoints is not None and resume:
         run.restore(checkpoints.latest())
     for callback in callbacks:
+        callback.on_network(model)
         callback.on_fit_begin(config, train.n_rows, run.state.epoch)
     stopped = run.finished()
     while stopped is None:
