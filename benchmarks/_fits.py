@@ -74,7 +74,7 @@ def fitted(
 ) -> lt.NonlinearFactorAnalysis:
     """The model of that name: opened if it was fitted before, otherwise fitted and kept.
 
-    Without validation rows (`valid` has none) nothing stops the fit early.
+    Without validation rows (`valid` has none) the fit holds out a share of its own.
     """
     key = {
         "parameters": identity_of(parameters),

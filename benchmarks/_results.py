@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -158,6 +159,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "draws": by_scheme("draws"),
     "draws-full": with_covariance("draws", "valid"),
     "rare": by_scheme("rare"),
+    "longer": with_covariance("longer", "valid"),
+    "longer-test": with_covariance("longer", "test"),
     "defaults": by_scheme("defaults"),
     "before": by_scheme("before", "test"),
     "best": with_covariance("best", "test"),
@@ -298,17 +301,22 @@ def _rarity() -> Any:
     )  # fmt: skip
 
 
-def main() -> None:
-    """Put the tables and the pictures in their places."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, table in TABLES.items():
+def fill(page: Path, tables: Mapping[str, Callable[[], str]]) -> None:
+    """Put tables where a page marks their places."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
         mark = f"<!-- table: {name} -->"
         if mark not in text:
-            raise LookupError(f"{PAGE} has no place for the table {name!r}: {mark}")
+            raise LookupError(f"{page} has no place for the table {name!r}: {mark}")
         pattern = re.escape(mark) + r"\n+(\|[^\n]*\n)*\n*"
         made = f"{mark}\n\n{table()}\n\n"
         text = re.sub(pattern, lambda _, made=made: made, text)
-    PAGE.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    page.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Put the tables and the pictures in their places."""
+    fill(PAGE, TABLES)
     draw()
 
 

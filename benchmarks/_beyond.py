@@ -1,0 +1,143 @@
+"""The page on data that are no documents, from the rows: ``python -m benchmarks._beyond``.
+
+Fills the tables of ``docs/beyond.md`` and draws its picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from benchmarks._results import IMAGES, fill, markdown, rows_of
+from benchmarks.rows import ROOT, read_rows
+from longtail.displays import save_plot
+from longtail.displays.base import PALETTE, altair, inline, styled
+
+PAGE = ROOT / "docs" / "beyond.md"
+
+Figures = dict[str, dict[str, float]]
+
+
+def figures(benchmark: str, prefix: str, split: str = "test") -> Figures:
+    """By program: every metric of the cases that begin with a prefix."""
+    found: Figures = {}
+    for row in read_rows(benchmark):
+        if row["case"].startswith(f"{prefix}/") and row["split"] == split:
+            program = row["case"].removeprefix(f"{prefix}/")
+            found.setdefault(program, {})[row["metric"]] = float(row["value"])
+    return found
+
+
+def with_error(values: dict[str, float], metric: str, digits: int) -> str:
+    """``0.1641 ± 0.0012``; nothing where there is no figure."""
+    mean, error = values.get(f"{metric}.mean"), values.get(f"{metric}.se")
+    return "" if mean is None or error is None else f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+
+def ranking(corpus: str, metrics: tuple[str, ...]) -> Callable[[], str]:
+    """Programs in the order of their first metric."""
+
+    def table() -> str:
+        found = figures("recommend", corpus)
+        order = sorted(found, key=lambda p: found[p][f"{metrics[0]}.mean"])
+        lines = [[p, *(with_error(found[p], m, 4) for m in metrics)] for p in order]
+        return markdown(["program", *metrics], lines)
+
+    return table
+
+
+RANKED = {
+    "gowalla": ("recall@20", "ndcg@20"),
+    "deezer": ("recall@20", "ndcg@20"),
+    **{
+        f"lastfm-{weighting}": ("ndcg@100", "recall_truncated@20", "recall_truncated@50")
+        for weighting in ("binary", "log", "raw")
+    },
+}
+
+
+def refinement() -> str:
+    """What refining a row's posterior adds to the rank of its held-out items."""
+    lines = []
+    for corpus, metrics in RANKED.items():
+        for program, values in figures("recommend", corpus).items():
+            if f"amortized.{metrics[0]}.mean" not in values:
+                continue
+            lines += [
+                [
+                    f"{corpus}, {program}, {metric}",
+                    with_error(values, f"amortized.{metric}", 4),
+                    with_error(values, metric, 4),
+                    with_error(values, f"refinement_gain.{metric}", 4),
+                ]
+                for metric in metrics
+            ]
+    return markdown(["rows, model, metric", "ψ(x)", "ψ\\*", "difference"], lines)
+
+
+def codes() -> str:
+    """Completion of discharges, by this library and by LDA."""
+    lines: list[list[object]] = [
+        [f"longtail, {r['scheme']}", *(f"{float(r[c]):,.1f}" for c in _CODES)]
+        for r in rows_of("codes", "test")
+    ]
+    lines += [
+        [row["peer"], "", "", "", f"{float(row['value']):,.1f}"]
+        for row in read_rows("peers")
+        if row["case"].startswith("nhds2010/")
+        and (row["metric"], row["split"]) == ("completion.per_word", "test")
+    ]
+    return markdown(["program", "ELBO, ψ(x)", "ELBO, ψ\\*", "IW", "completion"], lines)
+
+
+_CODES = ("elbo_amortized_per_doc", "elbo_per_doc", "iw_per_doc", "completion_per_word")
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    **{corpus: ranking(corpus, metrics) for corpus, metrics in RANKED.items()},
+    "refinement": refinement,
+    "codes": codes,
+}
+
+
+def draw() -> Any:
+    """Recall of every program, one panel for each set."""
+    alt = altair()
+    points = [
+        {
+            "set": corpus,
+            "program": program,
+            "value": values[f"{metrics[0]}.mean"],
+            "low": values[f"{metrics[0]}.mean"] - 2 * values[f"{metrics[0]}.se"],
+            "high": values[f"{metrics[0]}.mean"] + 2 * values[f"{metrics[0]}.se"],
+            "whose": "longtail" if program.startswith("longtail") else "others",
+        }
+        for corpus, metrics in RANKED.items()
+        for program, values in figures("recommend", corpus).items()
+    ]
+    panels = []
+    for corpus, metrics in RANKED.items():
+        table = pl.DataFrame([p for p in points if p["set"] == corpus]).sort("value")
+        base = alt.Chart(inline(alt, table), width=220, title=corpus).encode(
+            y=alt.Y("program:N", sort=table["program"].to_list(), title=None),
+            color=alt.Color("whose:N", title=None, scale=alt.Scale(range=PALETTE[:2])),
+        )
+        value = alt.X("value:Q", title=metrics[0], scale=alt.Scale(zero=True))
+        panels.append(
+            base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=metrics[0]), x2="high:Q")
+            + base.mark_point(filled=True, size=60).encode(x=value)
+        )
+    chart = alt.concat(*panels, columns=2).resolve_scale(y="independent", x="independent")
+    return styled(chart, "Held-out items found", "bars: ± 2 standard errors over rows")
+
+
+def main() -> None:
+    """Put the tables and the picture in their places."""
+    fill(PAGE, TABLES)
+    save_plot(draw(), IMAGES / "beyond_ranking.png")
+
+
+if __name__ == "__main__":
+    main()
