@@ -142,6 +142,28 @@ def test_how_it_refines_reaches_the_model(folder, tmp_path):
     assert model.network_.theta_sampler is None
 
 
+def test_fit_and_evaluate_take_records_of_codes(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [";".join(rng.choice(["250.00", "401.9", "V58.6", "E1"], 5)) for _ in range(40)]
+    frame = pl.DataFrame({"codes": lines})
+    frame.write_csv(tmp_path / "train.csv")
+    options = ["--feature-column", "codes", "--feature-separator", ";", "--strip-dots"]
+    done = run("fit", tmp_path / "train.csv", "--out", tmp_path / "m", *SMALL, *options)
+    assert done.returncode == 0, done.stderr
+    assert "duplicate (row, feature) pairs were summed" in done.stderr
+    settings = longtail.load(tmp_path / "m").read_settings_
+    assert (settings.feature_separator, settings.strip_dots, settings.binarize) == (
+        ";",
+        True,
+        False,
+    )
+    frame.write_csv(tmp_path / "new.csv")
+    done = run("evaluate", tmp_path / "m", tmp_path / "new.csv", "--json", "--no-completion")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["unseen"]["mass"] == 0
+    assert "duplicate (row, feature) pairs were summed" in done.stderr
+
+
 def test_the_same_seed_gives_the_same_model(folder, tmp_path):
     done = run("fit", folder / "train.parquet", "--out", tmp_path / "again", *SMALL)
     assert done.returncode == 0, done.stderr

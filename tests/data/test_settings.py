@@ -30,6 +30,11 @@ from longtail.errors import DataError
         ),
         ReadSettings(row_column="user", feature_column="item", value_column="n", min_df=0.1),
         ReadSettings(stop_words="english", index_base=0, max_df=1.0),
+        ReadSettings(feature_column="codes", feature_separator="|", strip_dots=True),
+        ReadSettings(
+            row_column="a", feature_column="b", value_column="n", symmetric=True, min_value=0.5
+        ),
+        ReadSettings(format="mtx", layer="counts", binarize=True, min_value=-1),
     ],
 )
 def test_json_round_trip(settings):
@@ -68,6 +73,25 @@ def test_unknown_keys():
         ({"min_df": 1.5}, "min_df must be"),
         ({"max_df": -1}, "max_df must be"),
         ({"max_features": 0}, "max_features must be"),
+        ({"feature_separator": ""}, "feature_separator must be a string or None, but is ''"),
+        ({"layer": 1}, "layer must be the name of a layer or None, but is 1"),
+        ({"min_value": "4"}, "min_value must be a number or None, but is '4'"),
+        ({"min_value": float("nan")}, "min_value must be a number"),
+        ({"min_value": True}, "min_value must be a number"),
+        ({"row_column": "a", "feature_column": "b", "min_value": 4}, "min_value needs value_col"),
+        ({"strip_dots": 1}, "strip_dots must be True or False, but is 1"),
+        ({"binarize": None}, "binarize must be True or False"),
+        ({"symmetric": "no"}, "symmetric must be True or False"),
+        ({"feature_column": "b", "symmetric": True}, "symmetric needs row_column and"),
+        (
+            {
+                "row_column": "a",
+                "feature_column": "b",
+                "symmetric": True,
+                "feature_separator": ";",
+            },
+            "symmetric and feature_separator exclude each other",
+        ),
         ({"index_base": 2}, "index_base must be"),
         ({"encoding": "utf-9"}, "encoding must be"),
         ({"encoding": None}, "encoding must be"),
@@ -82,7 +106,7 @@ def test_refused_fields(fields, message):
 
 def test_every_format_has_a_reader_and_its_own_endings():
     assert set(READERS) == set(FORMATS)
-    endings = [ending for known in FORMATS.values() for ending in known.extensions]
+    endings = [(known.prefix, end) for known in FORMATS.values() for end in known.extensions]
     assert len(endings) == len(set(endings))
 
 
@@ -94,6 +118,11 @@ def test_every_format_has_a_reader_and_its_own_endings():
         ("a.b.parquet", "parquet"),
         ("a.svm", "svmlight"),
         ("train.feat.gz", "bow"),
+        ("docword.kos.txt.gz", "docword"),
+        ("kos.docword.txt", "txt"),
+        ("a.baskets", "basket"),
+        ("a.edgelist.gz", "edges"),
+        ("corpus.mm", "mtx"),
         ("a.gz", None),
         ("csv", None),
     ],

@@ -14,7 +14,7 @@ from longtail.cli.options import (
     SeedOption,
     parse_table_path,
 )
-from longtail.cli.output import log, log_unseen, print_json, progress_bar, result, write_table
+from longtail.cli.output import log, log_new_data, print_json, progress_bar, result, write_table
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -184,5 +184,5 @@ def _open(path: Path, data: Path) -> tuple[NonlinearFactorAnalysis, CountMatrix,
 
     fitted = load(path)
     rows, unseen = read_like(data, fitted.read_settings_ or ReadSettings(), fitted.vocabulary_)
-    log_unseen(unseen)
+    log_new_data(rows, unseen)
     return fitted, rows, unseen

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longtail.cli.options import (
+    READING,
+    BinarizeOption,
     JsonOption,
+    LayerOption,
+    MinValueOption,
     SeedOption,
+    SeparatorOption,
+    StripDotsOption,
+    SymmetricOption,
     number_or,
     parse_df,
     parse_ngrams,
     parse_refine_steps,
 )
-from longtail.cli.output import Interrupted, log, log_unseen, print_json, result
+from longtail.cli.output import Interrupted, log, log_new_data, log_summary, print_json, result
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-_READING = "How to read DATA"
 _MODEL = "Model"
 _TRAINING = "Training"
 
@@ -35,8 +41,8 @@ def fit(
         typer.Argument(
             metavar="DATA",
             help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
-            "of files. Long tables: .csv/.parquet with row and feature columns. Matrices: .npz, "
-            ".mtx, .svmlight, .feat.",
+            "of files. Long tables: .csv/.parquet with row and feature columns. Records: .basket. "
+            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the fitted model.")],
@@ -44,34 +50,40 @@ def fit(
         Path | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
     ] = None,
     format: Annotated[
-        str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=_READING)
+        str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=READING)
     ] = "auto",
     text_column: Annotated[
-        str | None, typer.Option(help="Column with the text.", rich_help_panel=_READING)
+        str | None, typer.Option(help="Column with the text.", rich_help_panel=READING)
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option(help="Column with row identifiers.", rich_help_panel=_READING)
+        str | None, typer.Option(help="Column with row identifiers.", rich_help_panel=READING)
     ] = None,
     row_column: Annotated[
-        str | None, typer.Option(help="Long tables: whose count.", rich_help_panel=_READING)
+        str | None, typer.Option(help="Long tables: whose count.", rich_help_panel=READING)
     ] = None,
     feature_column: Annotated[
-        str | None, typer.Option(help="Long tables: of what.", rich_help_panel=_READING)
+        str | None, typer.Option(help="Long tables: of what.", rich_help_panel=READING)
     ] = None,
     value_column: Annotated[
         str | None,
-        typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=_READING),
+        typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=READING),
     ] = None,
+    feature_separator: SeparatorOption = None,
+    strip_dots: StripDotsOption = False,
+    symmetric: SymmetricOption = False,
+    min_value: MinValueOption = None,
+    binarize: BinarizeOption = False,
+    layer: LayerOption = None,
     vocabulary: Annotated[
         Path | None,
-        typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
+        typer.Option(help="File with one feature a line: use these.", rich_help_panel=READING),
     ] = None,
     lowercase: Annotated[
-        bool, typer.Option(help="Lowercase texts.", rich_help_panel=_READING)
+        bool, typer.Option(help="Lowercase texts.", rich_help_panel=READING)
     ] = True,
     stop_words: Annotated[
         str | None,
-        typer.Option(help="'english': leave out its commonest words.", rich_help_panel=_READING),
+        typer.Option(help="'english': leave out its commonest words.", rich_help_panel=READING),
     ] = None,
     ngrams: Annotated[
         str,
@@ -79,15 +91,15 @@ def fit(
             "--ngram-range",
             help="Shortest,longest run of words.",
             parser=parse_ngrams,
-            rich_help_panel=_READING,
+            rich_help_panel=READING,
         ),
     ] = "1,1",
     token_pattern: Annotated[
         str | None,
-        typer.Option(help="Regular expression of a word.", rich_help_panel=_READING),
+        typer.Option(help="Regular expression of a word.", rich_help_panel=READING),
     ] = None,
     encoding: Annotated[
-        str, typer.Option(help="Of text and CSV files.", rich_help_panel=_READING)
+        str, typer.Option(help="Of text and CSV files.", rich_help_panel=READING)
     ] = "utf-8",
     min_df: Annotated[
         Any,
@@ -95,7 +107,7 @@ def fit(
             parser=parse_df,
             metavar="N|SHARE",
             help="Leave out features in fewer rows.",
-            rich_help_panel=_READING,
+            rich_help_panel=READING,
         ),
     ] = "1",
     max_df: Annotated[
@@ -104,17 +116,17 @@ def fit(
             parser=parse_df,
             metavar="N|SHARE",
             help="Leave out features in more rows.",
-            rich_help_panel=_READING,
+            rich_help_panel=READING,
         ),
     ] = "1.0",
     max_features: Annotated[
         int | None,
-        typer.Option(min=2, help="Keep the most frequent features.", rich_help_panel=_READING),
+        typer.Option(min=2, help="Keep the most frequent features.", rich_help_panel=READING),
     ] = None,
     counts: Annotated[
         str,
         typer.Option(
-            help="'strict' refuses values that are not whole numbers.", rich_help_panel=_READING
+            help="'strict' refuses values that are not whole numbers.", rich_help_panel=READING
         ),
     ] = "fractional",
     n_components: Annotated[
@@ -271,14 +283,15 @@ def fit(
     model = _estimator(options)
     shortest, longest = map(int, ngrams.split(","))
     names = "format text_column id_column row_column feature_column value_column lowercase "
-    names += "stop_words encoding min_df max_df max_features counts"
+    names += "stop_words encoding min_df max_df max_features counts feature_separator strip_dots "
+    names += "symmetric min_value binarize layer"
     if token_pattern is not None:
         names += " token_pattern"
     settings = ReadSettings(
         ngram_range=(shortest, longest), **{name: options[name] for name in names.split()}
     )
     rows = read_counts(data, settings=settings, vocabulary=vocabulary)
-    _log_summary(data, rows)
+    log_summary(data, rows)
     held_out = None if valid is None else _read_valid(valid, rows)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:
@@ -314,7 +327,7 @@ def _read_valid(path: Path, rows: CountMatrix) -> CountMatrix:
 
     assert rows.settings is not None
     held_out, unseen = read_like(path, rows.settings, rows.vocabulary)
-    log_unseen(unseen)
+    log_new_data(held_out, unseen)
     return held_out
 
 
@@ -353,13 +366,3 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
     lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
     lines.append(f"model: {out}")
     result("\n".join(lines))
-
-
-def _log_summary(path: Path, rows: CountMatrix) -> None:
-    s = rows.summary()
-    log(
-        f"{path}: {s['rows']:,} rows × {s['features']:,} features, {s['nnz']:,} non-zeros "
-        f"(density {s['density']:.2%}), {s['tokens']:,.0f} tokens, median row "
-        f"{s['median_row_total']:,.0f}; {s['empty_rows']:,} empty and {s['duplicate_rows']:,} "
-        "duplicate rows"
-    )

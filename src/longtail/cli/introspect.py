@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from longtail.cli.options import JsonOption, ModelArgument, SeedOption
-from longtail.cli.output import log, log_unseen, print_json, progress_bar, result
+from longtail.cli.output import log, log_new_data, print_json, progress_bar, result
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -264,7 +264,7 @@ def _read(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
 
     settings = fitted.read_settings_ or ReadSettings()
     counts, unseen = read_like(path, settings, fitted.vocabulary_)
-    log_unseen(unseen)
+    log_new_data(counts, unseen)
     return counts
 
 

@@ -9,10 +9,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 __all__ = [
+    "READING",
+    "BinarizeOption",
     "DataArgument",
     "JsonOption",
+    "LayerOption",
+    "MinValueOption",
     "ModelArgument",
     "SeedOption",
+    "SeparatorOption",
+    "StripDotsOption",
+    "SymmetricOption",
     "number_or",
     "parse_df",
     "parse_ngrams",
@@ -28,6 +35,43 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+
+READING = "How to read DATA"
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Between the codes of a cell, or the items of a .basket line.",
+        rich_help_panel=READING,
+    ),
+]
+StripDotsOption = Annotated[
+    bool,
+    typer.Option(
+        "--strip-dots", help="Codes without full stops: 250.00 is 25000.", rich_help_panel=READING
+    ),
+]
+SymmetricOption = Annotated[
+    bool,
+    typer.Option(
+        "--symmetric",
+        help="Long tables: lines are edges of an undirected graph.",
+        rich_help_panel=READING,
+    ),
+]
+MinValueOption = Annotated[
+    float | None,
+    typer.Option(help="Leave out entries with a smaller value.", rich_help_panel=READING),
+]
+BinarizeOption = Annotated[
+    bool,
+    typer.Option(
+        "--binarize", help="Presence: every positive count is 1.", rich_help_panel=READING
+    ),
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="AnnData: the layer that holds counts.", rich_help_panel=READING),
+]
 
 
 def parse_df(text: str | int | float) -> int | float:

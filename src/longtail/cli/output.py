@@ -15,11 +15,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from longtail.errors import WriteError
 
 if TYPE_CHECKING:
-    from longtail.data.counts import Unseen
+    from longtail.data.counts import CountMatrix, Unseen
 
 __all__ = [
     "Interrupted",
     "log",
+    "log_new_data",
+    "log_summary",
+    "log_unseen",
     "print_json",
     "progress_bar",
     "result",
@@ -48,8 +51,31 @@ def log_unseen(unseen: Unseen) -> None:
         log(
             f"notice: {unseen.n_features:,} features are not in the model's vocabulary: "
             f"{unseen.mass:.1%} of the mass, in {unseen.rows:.1%} of the rows "
-            f"(most frequent: {', '.join(unseen.examples)})"
+            f"(most frequent: {', '.join(unseen.examples)}).{unseen.hint}"
         )
+
+
+def log_new_data(rows: CountMatrix, unseen: Unseen) -> None:
+    """Tell what reading new data for a model added up and left out."""
+    _log_repeated(rows)
+    log_unseen(unseen)
+
+
+def log_summary(path: Path, rows: CountMatrix) -> None:
+    """Tell what was read."""
+    s = rows.summary()
+    log(
+        f"{path}: {s['rows']:,} rows × {s['features']:,} features, {s['nnz']:,} non-zeros "
+        f"(density {s['density']:.2%}), {s['tokens']:,.0f} tokens, median row "
+        f"{s['median_row_total']:,.0f}; {s['empty_rows']:,} empty and {s['duplicate_rows']:,} "
+        "duplicate rows"
+    )
+    _log_repeated(rows)
+
+
+def _log_repeated(rows: CountMatrix) -> None:
+    if rows.n_repeated:
+        log(f"notice: {rows.n_repeated:,} duplicate (row, feature) pairs were summed")
 
 
 def result(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from longtail.data.batches import Batch, Batches
 from longtail.data.corpora import docstring_counts, load_docstrings
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.imports import import_counts, load_imports
 from longtail.data.read import read_counts, read_like
 from longtail.data.settings import ReadSettings
 from longtail.data.splits import drop_duplicates, duplicate_groups, split_rows
@@ -20,7 +21,9 @@ __all__ = [
     "docstring_counts",
     "drop_duplicates",
     "duplicate_groups",
+    "import_counts",
     "load_docstrings",
+    "load_imports",
     "read_counts",
     "read_like",
     "split_rows",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
+from longtail.data.cells import counts_of, is_anndata
 from longtail.errors import DataError
 
 __all__ = ["Table", "as_row_ids", "to_table"]
@@ -46,7 +47,7 @@ class Table:
     names: tuple[str, ...] | None = None
 
 
-def to_table(X: Any) -> Table:
+def to_table(X: Any, *, layer: str | None = None) -> Table:
     """Convert any supported two-dimensional input.
 
     Parameters
@@ -54,6 +55,8 @@ def to_table(X: Any) -> Table:
     X
         scipy sparse matrix or array, numpy array, nested lists, polars or pandas DataFrame
         (columns are features), or AnnData.
+    layer
+        Of AnnData, which layer; None: X.
 
     Raises
     ------
@@ -65,12 +68,16 @@ def to_table(X: Any) -> Table:
             f"Expected a table of counts, but got the {type(X).__name__} {X!r}. "
             "To read a file or a folder use longtail.data.read_counts(path)."
         )
+    if layer is not None and not is_anndata(X):
+        raise DataError(
+            f"layer={layer!r} is for AnnData, but got a {type(X).__name__}. Leave it out."
+        )
     if X is None:
         raise DataError("Expected a table of counts, but got None.")
     if issparse(X):
         return Table(_canonical(X))
-    if all(hasattr(X, attribute) for attribute in ("obs_names", "var_names", "X")):
-        inner = to_table(X.X)
+    if is_anndata(X):
+        inner = to_table(counts_of(X, layer))
         return Table(inner.csr, list(map(str, X.obs_names)), tuple(map(str, X.var_names)))
     if isinstance(X, pl.LazyFrame):
         raise DataError("Expected data, but got a polars LazyFrame (a query); call .collect().")

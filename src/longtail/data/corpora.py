@@ -5,28 +5,27 @@ They are read from source files as syntax trees; nothing is imported or executed
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import json
 import logging
-import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-import platformdirs
 import polars as pl
 
+from longtail.data.corpus_cache import (
+    CorpusCache,
+    cache_folder,
+    check_sample,
+    draw,
+    without_cycle_collection,
+)
 from longtail.data.counts import CountMatrix
 from longtail.data.docstrings import Source, docstrings_of, find_source, source_files
 from longtail.data.limits import limit_features
 from longtail.data.settings import ReadSettings
 from longtail.data.text import Documents, count_documents
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
 
 __all__ = [
     "BOILERPLATE",
@@ -36,6 +35,7 @@ __all__ = [
     "docstring_packages",
     "docstring_settings",
     "load_docstrings",
+    "package_sources",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -81,9 +81,9 @@ BOILERPLATE: tuple[str, ...] = (
 )
 """Words of the form rather than of the matter of a docstring; left out besides English ones."""
 
-_SCHEMA = {"doc_id": pl.String, "package": pl.String, "text": pl.String}
-# Part of the cache key: raise it when what is collected changes.
-_COLLECTION = 1
+_CACHE = CorpusCache(
+    "docstrings", {"doc_id": pl.String, "package": pl.String, "text": pl.String}, collection=1
+)
 _MIN_WORDS = 8
 
 
@@ -121,23 +121,13 @@ def load_docstrings(
     -----
     Packages of `PACKAGES` that are not installed are skipped; `docstring_packages` lists them.
     """
-    if sample is not None and sample < 1:
-        raise ParameterError(f"sample must be 1 or more, or None for all, but got {sample}.")
-    if seed < 0:
-        raise ParameterError(f"seed must be 0 or more, but got {seed}.")
-    sources, missing = _sources()
+    check_sample(sample, seed)
+    sources, missing = package_sources()
     _LOG.info("Docstrings of %s", ", ".join(source.package for source in sources))
     if missing:
         _LOG.info("Not installed, so skipped: %s", ", ".join(missing))
-    path = cache_folder(cache_dir) / f"docstrings-{_key(sources)}.parquet"
-    frame = _read_cache(path)
-    if frame is None:
-        frame = _collect(sources, progress)
-        _write_cache(path, frame)
-    if sample is not None and sample < len(frame):
-        drawn = np.random.default_rng(seed).choice(len(frame), size=sample, replace=False)
-        frame = frame[np.sort(drawn)]
-    return frame
+    frame = _CACHE.load(sources, lambda: _collect(sources, progress), cache_dir)
+    return draw(frame, sample, seed)
 
 
 def docstring_counts(
@@ -204,36 +194,15 @@ def docstring_settings(
 
 def docstring_packages() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which of `PACKAGES` are found here, and which are not installed."""
-    sources, missing = _sources()
+    sources, missing = package_sources()
     return tuple(source.package for source in sources), missing
 
 
-def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """Return where collected corpora are kept.
-
-    `cache_dir` if given, else the environment variable ``LONGTAIL_CACHE``, else the user's cache
-    folder of this system.
-    """
-    if cache_dir is not None:
-        return Path(cache_dir)
-    from_environment = os.environ.get("LONGTAIL_CACHE")
-    return Path(from_environment or platformdirs.user_cache_dir("longtail"))
-
-
-def _sources() -> tuple[list[Source], tuple[str, ...]]:
+def package_sources() -> tuple[list[Source], tuple[str, ...]]:
+    """Return where each of `PACKAGES` stands here, and which are not installed."""
     found = {package: find_source(package) for package in PACKAGES}
     missing = tuple(package for package, source in found.items() if source is None)
     return [source for source in found.values() if source is not None], missing
-
-
-def _key(sources: list[Source]) -> str:
-    """Hash what determines the corpus: Python's version and each package's."""
-    distributions = metadata.packages_distributions()
-    versions = [["python", sys.version], ["collection", _COLLECTION]]
-    for source in sources:
-        names = sorted(set(distributions.get(source.package, [])))
-        versions.append([source.package, [metadata.version(name) for name in names]])
-    return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
 
 
 def _collect(sources: list[Source], progress: Callable[[int, int], None] | None) -> pl.DataFrame:
@@ -241,7 +210,7 @@ def _collect(sources: list[Source], progress: Callable[[int, int], None] | None)
     seen: set[bytes] = set()
     ids: dict[str, int] = {}
     rows: list[tuple[str, str, str]] = []
-    with _without_cycle_collection():
+    with without_cycle_collection():
         for done, (source, file) in enumerate(files):
             if progress is not None:
                 progress(done, len(files))
@@ -252,19 +221,7 @@ def _collect(sources: list[Source], progress: Callable[[int, int], None] | None)
                 rows.append((doc_id, source.package, text))
     if progress is not None:
         progress(len(files), len(files))
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-
-
-@contextmanager
-def _without_cycle_collection() -> Iterator[None]:
-    """Pause the search for reference cycles: syntax trees have none, and it takes a third."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    return pl.DataFrame(rows, schema=dict(_CACHE.schema), orient="row")
 
 
 def _new(found: Iterator[tuple[str, str]], seen: set[bytes]) -> Iterator[tuple[str, str]]:
@@ -277,28 +234,3 @@ def _new(found: Iterator[tuple[str, str]], seen: set[bytes]) -> Iterator[tuple[s
         if digest.digest() not in seen:
             seen.add(digest.digest())
             yield name, text
-
-
-def _read_cache(path: Path) -> pl.DataFrame | None:
-    """Return the cached frame, or None if there is none or it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        frame = pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        _LOG.warning("The cache '%s' is damaged (%s) and is made anew.", path, error)
-        return None
-    return frame if dict(frame.schema) == _SCHEMA and len(frame) else None
-
-
-def _write_cache(path: Path, frame: pl.DataFrame) -> None:
-    """Write whole or not at all; a cache that cannot be written only costs time."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(partial)
-        os.replace(partial, path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        _LOG.warning("The docstrings cannot be cached in '%s': %s.", path.parent, error)
-        with suppress(OSError):
-            partial.unlink()

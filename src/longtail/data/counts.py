@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -12,10 +12,18 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from longtail.data.bow import bow_matrix
 from longtail.data.checks import check_values
 from longtail.data.coerce import as_row_ids, to_table
 from longtail.data.hashing import row_keys
 from longtail.data.settings import ReadSettings
+from longtail.data.unseen import (
+    NOTHING_UNSEEN,
+    Unseen,
+    differ_by_dots,
+    none_in_common,
+    width_error,
+)
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError
 
@@ -23,31 +31,6 @@ __all__ = ["CountMatrix", "CountsPolicy", "Unseen"]
 
 CountsPolicy = Literal["fractional", "strict"]
 _EXAMPLES = 5
-
-
-@dataclass(frozen=True)
-class Unseen:
-    """What `CountMatrix.align` had to leave out.
-
-    Parameters
-    ----------
-    rows
-        Share of the rows that hold at least one unseen feature, in [0, 1].
-    mass
-        Share of the total count that fell on unseen features, in [0, 1].
-    n_features
-        Number of distinct unseen features that occur.
-    examples
-        The most frequent of them by total count, most frequent first.
-    """
-
-    rows: float
-    mass: float
-    n_features: int
-    examples: tuple[str, ...]
-
-
-_NOTHING_UNSEEN = Unseen(rows=0.0, mass=0.0, n_features=0, examples=())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,12 +52,16 @@ class CountMatrix:
         The V feature names, or `Vocabulary.positional`.
     settings
         How the rows were read from a file, or None.
+    n_repeated
+        How many entries of that file repeated the (row, feature) pair of another and were added
+        to it. Of the reading alone: selections of rows or features have 0.
     """
 
     csr: csr_array
     row_ids: pl.Series
     vocabulary: Vocabulary
     settings: ReadSettings | None = None
+    n_repeated: int = 0
 
     def __post_init__(self) -> None:
         """Check that the parts fit together and freeze the arrays."""
@@ -95,6 +82,7 @@ class CountMatrix:
         row_ids: Any | None = None,
         vocabulary: Vocabulary | Sequence[str] | None = None,
         counts: CountsPolicy = "fractional",
+        layer: str | None = None,
     ) -> CountMatrix:
         """Check any table of non-negative numbers and make it a CountMatrix.
 
@@ -110,24 +98,56 @@ class CountMatrix:
             The V feature names, in column order.
         counts
             ``"strict"`` refuses fractional values; ``"fractional"`` takes them as they are.
+        layer
+            Of AnnData, which layer holds the counts; None: X.
 
         Raises
         ------
         DataError
             If X is not two-dimensional, is empty, or holds other than finite non-negative real
             numbers up to 2^24 (the largest to which float32 is exact); if row ids or feature
-            names are of the wrong number or repeat.
+            names are of the wrong number or repeat; if AnnData is normalised.
         """
         if counts not in ("fractional", "strict"):
             raise DataError(f"counts must be 'fractional' or 'strict', but got {counts!r}.")
-        if isinstance(X, CountMatrix):
+        if isinstance(X, CountMatrix) and layer is None:
             return X._checked_again(row_ids, vocabulary, strict=counts == "strict")
-        table = to_table(X)
+        table = to_table(X, layer=layer)
         n_rows, n_features = table.csr.shape
         ids = as_row_ids(table.row_ids if row_ids is None else row_ids, n_rows)
         names = _vocabulary_for(vocabulary, table.names, n_features)
         check_values(table.csr, ids, names, strict=counts == "strict")
         return cls(_as_float32(table.csr), ids, names)
+
+    @classmethod
+    def from_bow(
+        cls,
+        corpus: Iterable[Iterable[Any]],
+        *,
+        id2word: Mapping[int, str] | Vocabulary | Sequence[str] | None = None,
+        row_ids: Any | None = None,
+        counts: CountsPolicy = "fractional",
+    ) -> CountMatrix:
+        """Check a corpus in gensim's form: documents that are lists of (id, count).
+
+        Parameters
+        ----------
+        corpus
+            The documents; gone through once.
+        id2word
+            The word of each id, such as gensim's Dictionary, or words in the order of their ids.
+            All of them become columns, by ascending id. None: unnamed columns, up to the largest
+            id that occurs.
+        row_ids, counts
+            See `from_any`.
+
+        Raises
+        ------
+        DataError
+            If a document is no list of such pairs, an id is unknown, or as `from_any` raises.
+        """
+        matrix, vocabulary = bow_matrix(corpus, id2word)
+        return cls.from_any(matrix, row_ids=row_ids, vocabulary=vocabulary, counts=counts)
 
     def _checked_again(
         self, row_ids: Any | None, vocabulary: Vocabulary | Sequence[str] | None, *, strict: bool
@@ -255,6 +275,13 @@ class CountMatrix:
         target[columns] = np.arange(len(columns))
         return self._with_columns(target, vocabulary)
 
+    def binarized(self) -> CountMatrix:
+        """Return presence instead of counts: every entry is 1."""
+        ones = np.ones_like(self.csr.data)
+        csr = csr_array((ones, self.csr.indices, self.csr.indptr), shape=self.shape)
+        csr.has_canonical_format = True
+        return replace(self, csr=csr)
+
     def drop_empty(self) -> tuple[CountMatrix, int]:
         """Return the rows with at least one count, and how many rows had none.
 
@@ -277,37 +304,33 @@ class CountMatrix:
             If widths differ where positions must be used, or no name is common to both.
         """
         if self.vocabulary == vocabulary:
-            return self, _NOTHING_UNSEEN
+            return self, NOTHING_UNSEEN
         if not (self.vocabulary.named and vocabulary.named):
             if len(vocabulary) != self.n_features:
-                raise DataError(_width_message(self.vocabulary, vocabulary))
-            return replace(self, vocabulary=vocabulary), _NOTHING_UNSEEN
+                raise width_error(self.vocabulary, vocabulary)
+            return replace(self, vocabulary=vocabulary), NOTHING_UNSEEN
         target = vocabulary.codes(self.vocabulary.names)
         if not np.any(target >= 0):
-            raise DataError(
-                f"None of the {self.n_features:,} features here (such as "
-                f"{', '.join(map(repr, self.vocabulary.names[:_EXAMPLES]))}) is among the "
-                f"{len(vocabulary):,} expected (such as "
-                f"{', '.join(map(repr, vocabulary.names[:_EXAMPLES]))}). Check that these are "
-                "the right data, and that they were read with the same settings."
-            )
-        return self._with_columns(target, vocabulary), self._unseen(target < 0)
+            raise none_in_common(self.vocabulary, vocabulary)
+        return self._with_columns(target, vocabulary), self._unseen(target < 0, vocabulary)
 
-    def _unseen(self, is_unseen: npt.NDArray[np.bool_]) -> Unseen:
+    def _unseen(self, is_unseen: npt.NDArray[np.bool_], known: Vocabulary) -> Unseen:
         """Account for the columns marked in `is_unseen`, shape (V,)."""
         entries = is_unseen[self.csr.indices]
         if not entries.any():
-            return _NOTHING_UNSEEN
+            return NOTHING_UNSEEN
         values = self.csr.data[entries].astype(np.float64)
         per_feature = np.bincount(
             self.csr.indices[entries], weights=values, minlength=self.n_features
         )
         frequent = np.argsort(-per_feature, kind="stable")[:_EXAMPLES]
+        occurring = [self.vocabulary[int(f)] for f in np.flatnonzero(per_feature)]
         return Unseen(
             rows=len(np.unique(self._entry_rows[entries])) / self.n_rows,
             mass=float(values.sum() / self.totals.sum()),
-            n_features=int(np.count_nonzero(per_feature)),
+            n_features=len(occurring),
             examples=tuple(self.vocabulary[int(f)] for f in frequent if per_feature[f] > 0),
+            n_dotted=int(differ_by_dots(occurring, known).sum()),
         )
 
     def _with_columns(self, target: npt.NDArray[np.int64], vocabulary: Vocabulary) -> CountMatrix:
@@ -411,12 +434,3 @@ def _row_positions(rows: Any, n_rows: int) -> npt.NDArray[np.int64]:
     if outside.any():
         raise IndexError(f"Row {positions[outside][0]} is out of range for {n_rows} rows.")
     return np.where(positions < 0, positions + n_rows, positions)
-
-
-def _width_message(here: Vocabulary, expected: Vocabulary) -> str:
-    unnamed = "neither side has" if not (here.named or expected.named) else "one side does not have"
-    return (
-        f"Expected {len(expected)} features, but these rows have {len(here)}. Columns are matched "
-        f"by position, because {unnamed} feature names; give rows with the same columns, or "
-        "names on both sides."
-    )

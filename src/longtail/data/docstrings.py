@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Source", "docstrings_of", "find_source", "source_files"]
+__all__ = ["Source", "docstrings_of", "find_source", "parse_source", "path_within", "source_files"]
 
 _SKIPPED_FOLDERS = frozenset(
     {
@@ -71,17 +71,34 @@ def source_files(source: Source) -> list[Path]:
     return files
 
 
-def docstrings_of(source: Source, file: Path) -> Iterator[tuple[str, str]]:
-    """Yield (``"module:qualified.name"``, cleaned docstring) in the order of the source.
+def parse_source(file: Path) -> ast.Module | None:
+    """Parse a Python file; None if it cannot be read or parsed.
 
-    A file that cannot be read or parsed yields nothing: packages ship templates and code for
-    other versions of Python.
+    Packages ship templates and code for other versions of Python.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-            tree = ast.parse(file.read_bytes())
+            return ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def path_within(source: Source, file: Path) -> str:
+    """Return ``"package/path.py"``, the path counted from the package's folder."""
+    for root in source.roots:
+        if root.is_dir() and file.is_relative_to(root):
+            return f"{source.package}/{file.relative_to(root).as_posix()}"
+    return f"{source.package}/{file.name}"
+
+
+def docstrings_of(source: Source, file: Path) -> Iterator[tuple[str, str]]:
+    """Yield (``"module:qualified.name"``, cleaned docstring) in the order of the source.
+
+    A file that cannot be read or parsed yields nothing.
+    """
+    tree = parse_source(file)
+    if tree is None:
         return
     module = _module_name(source, file)
     text = ast.get_docstring(tree)

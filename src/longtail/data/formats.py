@@ -15,7 +15,7 @@ from longtail.errors import DataError
 
 __all__ = ["FORMATS", "Format", "Holds", "known_formats", "resolve_format"]
 
-Holds = Literal["texts", "table", "matrix"]
+Holds = Literal["texts", "table", "records", "graph", "matrix"]
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,35 @@ class Format:
     ----------
     holds
         ``"texts"``: raw documents; ``"table"``: a table with named columns, either of texts or
-        of (row, feature, count) entries; ``"matrix"``: counts already.
+        of (row, feature, count) entries; ``"records"``: lists of items; ``"graph"``: edges;
+        ``"matrix"``: counts already.
     extensions
         The file name endings that stand for it, lower case; empty for a folder.
     about
         For messages and the documentation.
+    prefix
+        How the file name must begin besides, lower case.
     """
 
     holds: Holds
     extensions: tuple[str, ...]
     about: str
+    prefix: str = ""
+
+    def fits(self, file_name: str) -> bool:
+        """Whether a file of this name, in lower case, is taken to have this format."""
+        return file_name.startswith(self.prefix) and file_name.endswith(self.extensions)
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "directory": Format("texts", (), "a folder of text files, one document each"),
+        "docword": Format(
+            "matrix",
+            (".txt", ".txt.gz"),
+            "docword.NAME.txt of UCI's bags of words, names in vocab.NAME.txt beside the file",
+            prefix="docword.",
+        ),
         "txt": Format("texts", (".txt", ".txt.gz"), "one document a line"),
         "csv": Format("table", (".csv", ".csv.gz"), "comma-separated, with a header"),
         "tsv": Format("table", (".tsv", ".tsv.gz", ".tab"), "tab-separated, with a header"),
@@ -48,8 +62,19 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             "table", (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), "one JSON object a line"
         ),
         "parquet": Format("table", (".parquet", ".pq"), "Apache Parquet"),
+        "basket": Format(
+            "records",
+            (".basket", ".baskets", ".basket.gz", ".baskets.gz"),
+            "one record a line, items separated by commas",
+        ),
+        "edges": Format(
+            "graph",
+            (".edges", ".edgelist", ".edges.gz", ".edgelist.gz"),
+            "one undirected edge a line: two nodes, perhaps a weight",
+        ),
         "npz": Format("matrix", (".npz",), "scipy.sparse.save_npz"),
-        "mtx": Format("matrix", (".mtx", ".mtx.gz"), "MatrixMarket"),
+        "mtx": Format("matrix", (".mtx", ".mtx.gz", ".mm", ".mm.gz"), "MatrixMarket"),
+        "h5ad": Format("matrix", (".h5ad",), "AnnData: cells × genes"),
         "svmlight": Format(
             "matrix",
             tuple(end + gz for end in (".svm", ".svmlight", ".libsvm") for gz in ("", ".gz")),
@@ -67,7 +92,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 def known_formats() -> str:
     """List the formats with their extensions, for messages."""
     return "; ".join(
-        f"{name} ({', '.join(known.extensions) or known.about})" for name, known in FORMATS.items()
+        f"{name} ({', '.join(known.prefix + end for end in known.extensions) or known.about})"
+        for name, known in FORMATS.items()
     )
 
 
@@ -88,6 +114,6 @@ def resolve_format(path: Path) -> str | None:
         return "directory"
     file_name = path.name.lower()
     for name, known in FORMATS.items():
-        if known.extensions and file_name.endswith(known.extensions):
+        if known.extensions and known.fits(file_name):
             return name
     return None

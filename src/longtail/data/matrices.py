@@ -13,9 +13,10 @@ import numpy.typing as npt
 import polars as pl
 import scipy.io
 import scipy.sparse
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from longtail.data.counts import CountMatrix
+from longtail.data.entries import count_matrix
 from longtail.data.files import cannot_read, decode, read_bytes
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import Vocabulary
@@ -39,17 +40,22 @@ def read_npz(path: Path, settings: ReadSettings) -> CountMatrix:
         *(zipfile.BadZipFile, zlib.error),
     ) as error:
         raise cannot_read(path, error, expected) from error
-    return CountMatrix.from_any(matrix)
+    return count_matrix(matrix, settings)
 
 
 def read_mtx(path: Path, settings: ReadSettings) -> CountMatrix:
-    """Read a MatrixMarket file: rows are observations, columns are features."""
+    """Read a MatrixMarket file: rows are observations, columns are features.
+
+    gensim's ``.mm`` files are of this form: their rows are documents.
+    """
     content = read_bytes(path)
     try:
         matrix = scipy.io.mmread(io.BytesIO(content))
     except (ValueError, OSError, OverflowError, TypeError) as error:
         raise cannot_read(path, error, "a MatrixMarket file") from error
-    return CountMatrix.from_any(matrix)
+    if scipy.sparse.issparse(matrix):
+        matrix = coo_array(matrix)
+    return count_matrix(matrix, settings)
 
 
 def read_svmlight(path: Path, settings: ReadSettings) -> CountMatrix:
@@ -69,8 +75,7 @@ def read_svmlight(path: Path, settings: ReadSettings) -> CountMatrix:
     base = settings.index_base
     if base is None:
         base = 0 if smallest == 0 else 1
-    csr = entries.to_csr(path, base, None)
-    counts = CountMatrix.from_any(csr)
+    counts = count_matrix(entries.to_coo(path, base, None), settings)
     return replace(counts, settings=replace(settings, index_base=base))
 
 
@@ -88,8 +93,8 @@ def read_bow(path: Path, settings: ReadSettings) -> CountMatrix:
     entries = _parse_lines(path, settings.encoding, skip_blank=False)
     beside = path.parent / "vocab.txt"
     vocabulary = Vocabulary.from_file(beside) if beside.is_file() else None
-    csr = entries.to_csr(path, 1, None if vocabulary is None else len(vocabulary))
-    return CountMatrix.from_any(csr, vocabulary=vocabulary)
+    matrix = entries.to_coo(path, 1, None if vocabulary is None else len(vocabulary))
+    return count_matrix(matrix, settings, vocabulary=vocabulary)
 
 
 def widen(X: CountMatrix, n_features: int) -> CountMatrix:
@@ -102,7 +107,7 @@ def widen(X: CountMatrix, n_features: int) -> CountMatrix:
         return X
     csr = csr_array((X.csr.data, X.csr.indices, X.csr.indptr), shape=(X.n_rows, n_features))
     csr.has_canonical_format = True
-    return CountMatrix(csr, X.row_ids, Vocabulary.positional(n_features), X.settings)
+    return replace(X, csr=csr, vocabulary=Vocabulary.positional(n_features))
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class _Entries:
     values: npt.NDArray[np.float64]
     n_rows: int
 
-    def to_csr(self, path: Path, base: int, width: int | None) -> csr_array:
+    def to_coo(self, path: Path, base: int, width: int | None) -> coo_array:
         columns = self.ids - base
         limit = _INT32_MAX if width is None else width
         outside = (columns < 0) | (columns >= limit)
@@ -134,7 +139,7 @@ class _Entries:
         if width is None:
             width = int(columns.max()) + 1 if len(columns) else 0
         triples = (self.values, (self.rows, columns))
-        return scipy.sparse.coo_array(triples, shape=(self.n_rows, width)).tocsr()
+        return coo_array(triples, shape=(self.n_rows, width))
 
 
 def _parse_lines(path: Path, encoding: str, *, skip_blank: bool) -> _Entries:

@@ -13,9 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.docword import read_docword
 from longtail.data.formats import FORMATS, known_formats, resolve_format
+from longtail.data.h5ad import read_h5ad
 from longtail.data.interactions import read_long_table
 from longtail.data.limits import has_limits, limit_features
+from longtail.data.lines import read_baskets, read_edges
 from longtail.data.matrices import read_bow, read_mtx, read_npz, read_svmlight, widen
 from longtail.data.settings import ReadSettings, check_field_names
 from longtail.data.text import read_directory, read_lines, read_text_table
@@ -40,8 +43,12 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "tsv": _read_table,
         "jsonl": _read_table,
         "parquet": _read_table,
+        "docword": read_docword,
+        "basket": read_baskets,
+        "edges": read_edges,
         "npz": read_npz,
         "mtx": read_mtx,
+        "h5ad": read_h5ad,
         "svmlight": read_svmlight,
         "bow": read_bow,
     }
@@ -63,7 +70,9 @@ def read_counts(
     path
         A folder of text files, a ``.txt`` with one document a line, a CSV, TSV, JSON lines or
         Parquet table (of texts, or with `row_column` and `feature_column` a long table of
-        entries), a scipy ``.npz``, a MatrixMarket, svmlight or ``.feat`` file.
+        entries), a ``.basket`` file with one list of items a line, an ``.edges`` file with one
+        edge a line, a scipy ``.npz``, a MatrixMarket, svmlight or ``.feat`` file, a UCI
+        ``docword`` file, or an AnnData ``.h5ad``.
     settings
         How to read; the defaults if left out.
     vocabulary
@@ -89,18 +98,18 @@ def read_counts(
     chosen = replace(chosen, format=_format_for(path, chosen))
     counts = _read(path, chosen)
     if vocabulary is None:
-        return _limited(counts, path)
+        return replace(_limited(counts, path), n_repeated=counts.n_repeated)
     wanted = _as_vocabulary(vocabulary)
     aligned, unseen = _widened(counts, wanted).align(wanted)
     if unseen.n_features:
         warnings.warn(
             f"{unseen.n_features:,} features of '{path}' are outside the vocabulary given and are "
             f"left out: {unseen.mass:.2%} of the total count, in {unseen.rows:.2%} of the rows "
-            f"(such as {', '.join(map(repr, unseen.examples))}).",
+            f"(such as {', '.join(map(repr, unseen.examples))}).{unseen.hint}",
             DataWarning,
             stacklevel=2,
         )
-    return aligned
+    return replace(aligned, n_repeated=counts.n_repeated)
 
 
 def read_like(
@@ -135,7 +144,9 @@ def read_like(
     """
     path = Path(path)
     new = replace(settings, format=_format_like(path, settings))
-    return _widened(_read(path, new), vocabulary).align(vocabulary)
+    counts = _read(path, new)
+    aligned, unseen = _widened(counts, vocabulary).align(vocabulary)
+    return replace(aligned, n_repeated=counts.n_repeated), unseen
 
 
 def _settings_with(settings: ReadSettings | None, fields: Mapping[str, Any]) -> ReadSettings:
@@ -164,7 +175,38 @@ def _format_for(path: Path, settings: ReadSettings) -> str:
             f"row_column and feature_column apply to tables, but '{path}' is read as {found} "
             f"({FORMATS[found].about}). Leave them out, or pass another format=."
         )
+    _check_applicable(path, found, settings)
     return found
+
+
+def _check_applicable(path: Path, found: str, settings: ReadSettings) -> None:
+    """Refuse settings that would change nothing in data of this format."""
+    holds = FORMATS[found].holds
+    is_text = holds == "texts" or (holds == "table" and not settings.is_long_table)
+    valueless = is_text or holds == "records"
+    faults = {
+        "min_value": (settings.min_value is not None and valueless, "values: it is for counts"),
+        "symmetric": (
+            settings.symmetric and not (settings.is_long_table or holds == "graph"),
+            "edges: it is for long tables",
+        ),
+        "feature_separator": (
+            settings.feature_separator is not None
+            and not (settings.is_long_table or holds == "records"),
+            "cells of codes: it is for the feature column of a long table and for baskets",
+        ),
+        "strip_dots": (
+            settings.strip_dots and not (settings.is_long_table or holds == "records"),
+            "codes: it is for long tables and baskets",
+        ),
+        "layer": (settings.layer is not None and found != "h5ad", "layers: it is for .h5ad files"),
+    }
+    for name, (is_fault, reason) in faults.items():
+        if is_fault:
+            raise DataError(
+                f"{name} does not apply to '{path}', which is read as {found} "
+                f"({FORMATS[found].about}) and has no {reason}. Leave it out."
+            )
 
 
 def _check_shape(path: Path, format: str) -> None:
@@ -200,6 +242,8 @@ def _kind(format: str, settings: ReadSettings) -> str:
     holds = FORMATS[format].holds
     if holds == "matrix":
         return "a matrix"
+    if holds in ("records", "graph"):
+        return {"records": "records", "graph": "a graph"}[holds]
     if settings.is_long_table:
         return "a long table" if holds == "table" else "texts"
     return "texts"
@@ -210,6 +254,8 @@ def _read(path: Path, settings: ReadSettings) -> CountMatrix:
     counts = READERS[settings.format](path, settings)
     if counts.settings is None:
         counts = replace(counts, settings=settings)
+    if settings.binarize:
+        counts = counts.binarized()
     if settings.counts == "strict":
         CountMatrix.from_any(counts, counts="strict")
     return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -44,6 +45,22 @@ class ReadSettings:
     of the table is a row."""
     value_column: str | None = None
     """Column that holds the count of an entry, in a long table. None: each entry counts 1."""
+    feature_separator: str | None = None
+    """What stands between the codes of a cell of the feature column (``"A01;B02"``), whose cells
+    then are lists, or between the items of a line of a ``.basket`` file. White space around a
+    code is removed. None: cells are single features; items are separated by commas."""
+    strip_dots: bool = False
+    """Whether every full stop is removed from the features of long tables and baskets, so that
+    the codes ``"250.00"`` and ``"25000"`` are one; those that become equal are added up."""
+    symmetric: bool = False
+    """Whether a long table lists the edges of an undirected graph: every edge becomes two
+    entries, and rows and features are the same nodes. ``.edges`` files always are read so."""
+    min_value: float | None = None
+    """Leave out entries with a smaller value, before they are added up or checked. None: none."""
+    binarize: bool = False
+    """Presence instead of counts: every positive count becomes 1."""
+    layer: str | None = None
+    """Which layer of an AnnData file holds the counts. None: X."""
     lowercase: bool = True
     """Whether texts are lowercased before they are cut into tokens."""
     stop_words: str | tuple[str, ...] | None = None
@@ -133,8 +150,10 @@ def _faults(settings: ReadSettings) -> list[str]:
     named = [name for name in long if name is not None]
     if len(set(named)) < len(named):
         found.append("row_column, feature_column and value_column must be different columns")
-    if not isinstance(settings.lowercase, bool):
-        found.append(f"lowercase must be True or False, but is {settings.lowercase!r}")
+    found += _entry_faults(settings)
+    for name in ("lowercase", "strip_dots", "symmetric", "binarize"):
+        if not isinstance(getattr(settings, name), bool):
+            found.append(f"{name} must be True or False, but is {getattr(settings, name)!r}")
     found += [_stop_word_fault(settings.stop_words), _ngram_fault(settings.ngram_range)]
     found += [_token_fault(settings.token_pattern)]
     found += [_limit_fault(name, getattr(settings, name)) for name in ("min_df", "max_df")]
@@ -146,6 +165,30 @@ def _faults(settings: ReadSettings) -> list[str]:
         found.append(f"counts must be 'fractional' or 'strict', but is {settings.counts!r}")
     found.append(_encoding_fault(settings.encoding))
     return found
+
+
+def _entry_faults(settings: ReadSettings) -> list[str]:
+    """Return what is wrong with the fields on the entries of tables, baskets and graphs."""
+    found = []
+    separator, layer, least = settings.feature_separator, settings.layer, settings.min_value
+    if separator is not None and not (isinstance(separator, str) and separator):
+        found.append(f"feature_separator must be a string or None, but is {separator!r}")
+    if layer is not None and not (isinstance(layer, str) and layer):
+        found.append(f"layer must be the name of a layer or None, but is {layer!r}")
+    if least is not None and not _is_number(least):
+        found.append(f"min_value must be a number or None, but is {least!r}")
+    if least is not None and settings.feature_column and settings.value_column is None:
+        found.append("min_value needs value_column, because without it every entry counts 1")
+    if settings.symmetric is True and settings.feature_separator is not None:
+        found.append("symmetric and feature_separator exclude each other")
+    if settings.symmetric is True and settings.feature_column and settings.row_column is None:
+        found.append("symmetric needs row_column and feature_column, the two ends of an edge")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _is_count(value: object) -> bool:

@@ -136,7 +136,7 @@ def unseen_notice(unseen: Unseen) -> str:
     return (
         f"{unseen.n_features} features are not in the model's vocabulary and are left out: "
         f"{unseen.mass:.1%} of the mass, in {unseen.rows:.1%} of the rows "
-        f"(most frequent: {', '.join(unseen.examples)})."
+        f"(most frequent: {', '.join(unseen.examples)}).{unseen.hint}"
     )
 
 

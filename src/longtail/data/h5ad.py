@@ -1,0 +1,81 @@
+"""AnnData files. Only the counts and the names of cells and genes are read, by h5py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scipy.sparse import csc_array, csr_array
+
+from longtail.data.cells import check_raw, choose_layer
+from longtail.data.counts import CountMatrix
+from longtail.data.entries import count_matrix
+from longtail.data.files import cannot_read
+from longtail.data.settings import ReadSettings
+from longtail.data.vocabulary import Vocabulary
+from longtail.errors import DataError, MissingExtraError
+
+__all__ = ["read_h5ad"]
+
+_SPARSE = {"csr_matrix": csr_array, "csc_matrix": csc_array}
+
+
+def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
+    """Read X, or the layer that `settings` names, of an AnnData file.
+
+    The names of cells are the row ids, those of genes the vocabulary. HDF5 files hold arrays and
+    text; nothing in them is executed.
+
+    Raises
+    ------
+    MissingExtraError
+        If h5py is not installed.
+    DataError
+        If the file is no AnnData file, there is no such layer, or the matrix is normalised: it
+        has values that are not whole numbers, or ``uns["log1p"]`` records a transformation of X.
+
+    Notes
+    -----
+    The layout is AnnData's on-disk format, as written since version 0.7:
+    https://anndata.readthedocs.io/en/stable/fileformat-prose.html
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError(
+            "AnnData files (.h5ad) are read by h5py, which is not installed. Run: "
+            "pip install 'longtail[cells]'"
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            layers = list(file.get("layers", {}))
+            choose_layer(settings.layer, layers, f"'{path}'")
+            where = "X" if settings.layer is None else f"layers/{settings.layer}"
+            matrix = _matrix(file[where])
+            log1p = "log1p" in file.get("uns", {})
+            cells, genes = _names(file["obs"]), _names(file["var"])
+    except DataError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise cannot_read(path, error, "a file that AnnData 0.7 or newer has written") from error
+    values = matrix.data if hasattr(matrix, "tocsr") else matrix
+    check_raw(values, log1p=log1p, layer=settings.layer, layers=layers, source=f"'{path}'")
+    return count_matrix(matrix, settings, row_ids=cells, vocabulary=Vocabulary(genes))
+
+
+def _matrix(element: Any) -> Any:
+    """Read an array, or a group of the three arrays of a sparse matrix."""
+    if not hasattr(element, "keys"):
+        return element[()]
+    container = _SPARSE[element.attrs["encoding-type"]]
+    parts = tuple(element[name][()] for name in ("data", "indices", "indptr"))
+    return container(parts, shape=tuple(int(n) for n in element.attrs["shape"]))
+
+
+def _names(frame: Any) -> list[str]:
+    """Read the index of a data frame as strings."""
+    index = frame[frame.attrs["_index"]]
+    if hasattr(index, "keys"):  # strings that may be missing: values and a mask
+        index = index["values"]
+    is_text = index.dtype.kind in "OS"
+    return [str(name) for name in (index.asstr() if is_text else index)[()]]
