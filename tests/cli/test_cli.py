@@ -147,7 +147,8 @@ def test_fit_and_evaluate_take_records_of_codes(tmp_path):
     lines = [";".join(rng.choice(["250.00", "401.9", "V58.6", "E1"], 5)) for _ in range(40)]
     frame = pl.DataFrame({"codes": lines})
     frame.write_csv(tmp_path / "train.csv")
-    options = ["--feature-column", "codes", "--feature-separator", ";", "--strip-dots"]
+    options = ["--feature-column", "codes", "--feature-separator", ";"]
+    options += ["--strip-dots", "--binarize", "--min-df", "2"]
     done = run("fit", tmp_path / "train.csv", "--out", tmp_path / "m", *SMALL, *options)
     assert done.returncode == 0, done.stderr
     assert "duplicate (row, feature) pairs were summed" in done.stderr
@@ -155,7 +156,7 @@ def test_fit_and_evaluate_take_records_of_codes(tmp_path):
     assert (settings.feature_separator, settings.strip_dots, settings.binarize) == (
         ";",
         True,
-        False,
+        True,
     )
     frame.write_csv(tmp_path / "new.csv")
     done = run("evaluate", tmp_path / "m", tmp_path / "new.csv", "--json", "--no-completion")

@@ -30,7 +30,7 @@ def test_edge_lists(tmp_path, name):
     assert counts.vocabulary.names == ("2", "9", "10")
     assert counts.csr.toarray().tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
     assert counts.settings.format == "edges"
-    assert counts.n_repeated == 1
+    assert counts.n_repeated == 0  # nothing was added up
 
 
 def test_weighted_edges(tmp_path):

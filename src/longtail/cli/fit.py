@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longtail.cli.options import (
-    READING,
+    READING as _READING,
+)
+from longtail.cli.options import (
     BinarizeOption,
     JsonOption,
     LayerOption,
@@ -50,23 +52,23 @@ def fit(
         Path | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
     ] = None,
     format: Annotated[
-        str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=READING)
+        str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=_READING)
     ] = "auto",
     text_column: Annotated[
-        str | None, typer.Option(help="Column with the text.", rich_help_panel=READING)
+        str | None, typer.Option(help="Column with the text.", rich_help_panel=_READING)
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option(help="Column with row identifiers.", rich_help_panel=READING)
+        str | None, typer.Option(help="Column with row identifiers.", rich_help_panel=_READING)
     ] = None,
     row_column: Annotated[
-        str | None, typer.Option(help="Long tables: whose count.", rich_help_panel=READING)
+        str | None, typer.Option(help="Long tables: whose count.", rich_help_panel=_READING)
     ] = None,
     feature_column: Annotated[
-        str | None, typer.Option(help="Long tables: of what.", rich_help_panel=READING)
+        str | None, typer.Option(help="Long tables: of what.", rich_help_panel=_READING)
     ] = None,
     value_column: Annotated[
         str | None,
-        typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=READING),
+        typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=_READING),
     ] = None,
     feature_separator: SeparatorOption = None,
     strip_dots: StripDotsOption = False,
@@ -76,14 +78,14 @@ def fit(
     layer: LayerOption = None,
     vocabulary: Annotated[
         Path | None,
-        typer.Option(help="File with one feature a line: use these.", rich_help_panel=READING),
+        typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
     ] = None,
     lowercase: Annotated[
-        bool, typer.Option(help="Lowercase texts.", rich_help_panel=READING)
+        bool, typer.Option(help="Lowercase texts.", rich_help_panel=_READING)
     ] = True,
     stop_words: Annotated[
         str | None,
-        typer.Option(help="'english': leave out its commonest words.", rich_help_panel=READING),
+        typer.Option(help="'english': leave out its commonest words.", rich_help_panel=_READING),
     ] = None,
     ngrams: Annotated[
         str,
@@ -91,15 +93,15 @@ def fit(
             "--ngram-range",
             help="Shortest,longest run of words.",
             parser=parse_ngrams,
-            rich_help_panel=READING,
+            rich_help_panel=_READING,
         ),
     ] = "1,1",
     token_pattern: Annotated[
         str | None,
-        typer.Option(help="Regular expression of a word.", rich_help_panel=READING),
+        typer.Option(help="Regular expression of a word.", rich_help_panel=_READING),
     ] = None,
     encoding: Annotated[
-        str, typer.Option(help="Of text and CSV files.", rich_help_panel=READING)
+        str, typer.Option(help="Of text and CSV files.", rich_help_panel=_READING)
     ] = "utf-8",
     min_df: Annotated[
         Any,
@@ -107,7 +109,7 @@ def fit(
             parser=parse_df,
             metavar="N|SHARE",
             help="Leave out features in fewer rows.",
-            rich_help_panel=READING,
+            rich_help_panel=_READING,
         ),
     ] = "1",
     max_df: Annotated[
@@ -116,17 +118,17 @@ def fit(
             parser=parse_df,
             metavar="N|SHARE",
             help="Leave out features in more rows.",
-            rich_help_panel=READING,
+            rich_help_panel=_READING,
         ),
     ] = "1.0",
     max_features: Annotated[
         int | None,
-        typer.Option(min=2, help="Keep the most frequent features.", rich_help_panel=READING),
+        typer.Option(min=2, help="Keep the most frequent features.", rich_help_panel=_READING),
     ] = None,
     counts: Annotated[
         str,
         typer.Option(
-            help="'strict' refuses values that are not whole numbers.", rich_help_panel=READING
+            help="'strict' refuses values that are not whole numbers.", rich_help_panel=_READING
         ),
     ] = "fractional",
     n_components: Annotated[

@@ -67,7 +67,8 @@ def _refuse(csr: csr_array, row_ids: pl.Series, vocabulary: Vocabulary) -> None:
         (
             values < 0,
             "Negative values in data, but counts must be 0 or more",
-            "Give raw counts, not centred or log-transformed values.",
+            "Give raw counts, not centred or log-transformed values; if they are ratings, read "
+            "them with min_value= and binarize=True.",
         ),
         (
             values > MAX_COUNT,

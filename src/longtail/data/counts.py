@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from longtail.data.axes import row_positions, vocabulary_for
 from longtail.data.bow import bow_matrix
 from longtail.data.checks import check_values
 from longtail.data.coerce import as_row_ids, to_table
@@ -115,7 +116,7 @@ class CountMatrix:
         table = to_table(X, layer=layer)
         n_rows, n_features = table.csr.shape
         ids = as_row_ids(table.row_ids if row_ids is None else row_ids, n_rows)
-        names = _vocabulary_for(vocabulary, table.names, n_features)
+        names = vocabulary_for(vocabulary, table.names, n_features)
         check_values(table.csr, ids, names, strict=counts == "strict")
         return cls(_as_float32(table.csr), ids, names)
 
@@ -160,7 +161,7 @@ class CountMatrix:
         if row_ids is not None:
             result = replace(result, row_ids=as_row_ids(row_ids, self.n_rows))
         if vocabulary is not None:
-            asked = _vocabulary_for(vocabulary, None, self.n_features)
+            asked = vocabulary_for(vocabulary, None, self.n_features)
             if self.vocabulary.named and asked != self.vocabulary:
                 raise DataError(
                     "These counts have feature names already, and they differ from the "
@@ -239,7 +240,7 @@ class CountMatrix:
         DataError
             If a mask has the wrong length, or the index is of another kind.
         """
-        positions = _row_positions(rows, self.n_rows)
+        positions = row_positions(rows, self.n_rows)
         return CountMatrix(
             self.csr[positions], self.row_ids.gather(positions), self.vocabulary, self.settings
         )
@@ -359,7 +360,7 @@ class CountMatrix:
 
         Ties are broken by column order.
         """
-        position = int(_row_positions(int(row), self.n_rows)[0])
+        position = int(row_positions(int(row), self.n_rows)[0])
         begin, end = self.csr.indptr[position : position + 2]
         values, columns = self.csr.data[begin:end], self.csr.indices[begin:end]
         largest = np.argsort(-values, kind="stable")[:n]
@@ -386,51 +387,3 @@ def _as_float32(csr: csr_array) -> csr_array:
     result = csr_array((csr.data.astype(np.float32), csr.indices, csr.indptr), shape=csr.shape)
     result.has_canonical_format = True
     return result
-
-
-def _vocabulary_for(
-    given: Vocabulary | Sequence[str] | None, found: tuple[str, ...] | None, n_features: int
-) -> Vocabulary:
-    if given is None:
-        return Vocabulary.positional(n_features) if found is None else Vocabulary(found)
-    vocabulary = given if isinstance(given, Vocabulary) else Vocabulary(given)
-    if len(vocabulary) != n_features:
-        raise DataError(
-            f"Expected one feature name for each of {n_features} columns, but the vocabulary "
-            f"has {len(vocabulary)}."
-        )
-    if found is not None and vocabulary.named and vocabulary.names != found:
-        first = next(i for i, name in enumerate(found) if name != vocabulary[i])
-        raise DataError(
-            f"The vocabulary given differs from the table's own column names, first at column "
-            f"{first}: {vocabulary[first]!r} against {found[first]!r}. Leave the vocabulary out, "
-            "and use .align(vocabulary) to reorder columns by name."
-        )
-    return vocabulary
-
-
-def _row_positions(rows: Any, n_rows: int) -> npt.NDArray[np.int64]:
-    """Return any supported row index as positions between 0 and n − 1."""
-    if isinstance(rows, slice):
-        return np.arange(n_rows)[rows]
-    index = np.asarray(rows)
-    if index.ndim == 0 and index.dtype.kind in "iu":
-        index = index.reshape(1)
-    if index.ndim == 1 and len(index) == 0:
-        index = index.astype(np.int64)
-    if index.ndim != 1 or index.dtype.kind not in "iub":
-        raise DataError(
-            "Rows are selected with a slice, an array of positions or a boolean mask, but got "
-            f"{index.dtype} of shape {index.shape}."
-        )
-    if index.dtype.kind == "b":
-        if len(index) != n_rows:
-            raise DataError(
-                f"A row mask needs one value for each of {n_rows} rows, but has {len(index)}."
-            )
-        return np.flatnonzero(index)
-    positions = index.astype(np.int64)
-    outside = (positions < -n_rows) | (positions >= n_rows)
-    if outside.any():
-        raise IndexError(f"Row {positions[outside][0]} is out of range for {n_rows} rows.")
-    return np.where(positions < 0, positions + n_rows, positions)

@@ -14,10 +14,11 @@ from scipy.sparse import coo_array, csr_array
 from longtail.data.coerce import to_table
 from longtail.data.counts import CountMatrix
 from longtail.data.settings import ReadSettings
+from longtail.data.tables import tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["Entries", "add_up", "count_edges", "count_entries", "count_matrix"]
+__all__ = ["Entries", "count_edges", "count_entries", "count_matrix"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,47 @@ def count_edges(entries: Entries, source: str) -> CountMatrix:
         If no edge is left.
     """
     ends = pl.concat([entries.rows.cast(pl.String), entries.features.cast(pl.String)])
-    names = ends.unique()
-    numbers = names.cast(pl.Int64, strict=False)
-    is_numbered = bool((numbers.cast(pl.String) == names).fill_null(False).all())
-    names = names.gather(numbers.arg_sort()) if is_numbered else names.sort()
+    names = _ordered(ends)
     codes = _codes(ends, names)
     first, second = codes[: len(entries.rows)], codes[len(entries.rows) :]
-    loops = first == second
+    values = entries.values
+    kept = ~_loops(first, second, names, source)
+    if values is not None:
+        kept &= values != 0
+    if not kept.any():
+        raise DataError(
+            f"{source} holds no edge between two different nodes (with a weight other than 0); "
+            "expected at least one."
+        )
+    weights = np.ones(int(kept.sum())) if values is None else values[kept]
+    smaller, larger = np.minimum(first, second)[kept], np.maximum(first, second)[kept]
+    upper, n_repeated = _add_up(
+        coo_array((weights, (smaller, larger)), shape=(len(names), len(names)))
+    )
+    if values is None:  # listed again, perhaps from its other end, it is the same edge
+        upper.data[:] = 1
+        n_repeated = 0
+    connected = np.unique(np.concatenate([smaller, larger]))
+    both = (upper + upper.T).tocsr()[connected][:, connected]
+    listed = names.gather(connected)
+    counts = CountMatrix.from_any(
+        both, row_ids=tidy_ids(listed), vocabulary=Vocabulary(listed.to_list())
+    )
+    return replace(counts, n_repeated=n_repeated)
+
+
+def _ordered(nodes: pl.Series) -> pl.Series:
+    """Return the distinct nodes: by number if all are whole numbers, else by name."""
+    names = nodes.unique()
+    numbers = tidy_ids(names)
+    return names.sort() if numbers.dtype == pl.String else names.gather(numbers.arg_sort())
+
+
+def _loops(
+    first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], names: pl.Series, source: str
+) -> npt.NDArray[np.bool_]:
+    """Return which edges lead from a node to itself, and say so."""
+    loops: npt.NDArray[np.bool_] = first == second
     if loops.any():
         node = names[int(first[np.argmax(loops)])]
         warnings.warn(
@@ -108,32 +143,10 @@ def count_edges(entries: Entries, source: str) -> CountMatrix:
             DataWarning,
             stacklevel=2,
         )
-    values = entries.values
-    kept = ~loops if values is None else ~loops & (values != 0)
-    if not kept.any():
-        raise DataError(
-            f"{source} holds no edge between two different nodes (with a weight other than 0); "
-            "expected at least one."
-        )
-    weights = np.ones(int(kept.sum())) if values is None else values[kept]
-    smaller, larger = np.minimum(first, second)[kept], np.maximum(first, second)[kept]
-    upper, n_repeated = add_up(
-        coo_array((weights, (smaller, larger)), shape=(len(names), len(names)))
-    )
-    if values is None:
-        upper.data[:] = 1
-    connected = np.unique(np.concatenate([smaller, larger]))
-    both = (upper + upper.T).tocsr()[connected][:, connected]
-    listed = names.gather(connected)
-    counts = CountMatrix.from_any(
-        both,
-        row_ids=listed.cast(pl.Int64) if is_numbered else listed,
-        vocabulary=Vocabulary(listed.to_list()),
-    )
-    return replace(counts, n_repeated=n_repeated)
+    return loops
 
 
-def add_up(matrix: coo_array) -> tuple[csr_array, int]:
+def _add_up(matrix: coo_array) -> tuple[csr_array, int]:
     """Sum the entries of equal places; return how many repeated the place of another."""
     summed = csr_array(matrix.astype(np.float64, copy=False))
     summed.sum_duplicates()
@@ -168,7 +181,7 @@ def count_matrix(
             kept = ~(matrix.data < least)  # a NaN stays, to be refused by name
             triples = (matrix.data[kept], (matrix.row[kept], matrix.col[kept]))
             matrix = coo_array(triples, shape=matrix.shape)
-        matrix, n_repeated = add_up(matrix)
+        matrix, n_repeated = _add_up(matrix)
     counts = CountMatrix.from_any(matrix, row_ids=row_ids, vocabulary=vocabulary)
     return replace(counts, n_repeated=n_repeated)
 
