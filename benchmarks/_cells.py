@@ -220,7 +220,9 @@ def scvi_bounds(model: Any, rows: lt.CountMatrix, samples: int, seed: int) -> Sc
         )["px"]
         log_p = log_prob(x, px.mu.unflatten(0, (samples, len(x))), module.px_r.exp())
         if not elbo:
-            own = px.log_prob(x.repeat(samples, 1)).sum(-1).view(samples, -1)
+            # In single precision θ ln(θ/(θ+μ)) loses its digits where θ is large.
+            exact = type(px)(mu=px.mu.double(), theta=px.theta.double())
+            own = exact.log_prob(x.double().repeat(samples, 1)).sum(-1).view(samples, -1)
             first = _relative(own, log_p)
         log_w = log_p + (prior.log_prob(z) - q.log_prob(z)).double().sum(-1)
         iw.append(torch.logsumexp(log_w, 0) - math.log(samples))
