@@ -7,6 +7,7 @@ import re
 from benchmarks.rows import ROOT, read_rows
 
 PAGE = ROOT / "docs" / "reading.md"
+CELLS_PAGE = ROOT / "docs" / "cells.md"
 
 
 def rows_of(name: str) -> dict[tuple[str, str, str, str], float]:
@@ -132,15 +133,50 @@ def embeddings() -> list[str]:
     return [*lines, "", "`python -m benchmarks embeddings`."]
 
 
+def cells() -> list[str]:
+    """Test cells under each program."""
+    rows = rows_of("cells")
+    by_peer = {(case, metric): v for (case, metric, split, _), v in rows.items() if split == "test"}
+
+    def shown(case: str, metric: str, part: str = "nats_per_row", digits: int = 1) -> str:
+        if (case, f"{metric}.{part}") not in by_peer:
+            return "–"
+        value, se = by_peer[case, f"{metric}.{part}"], by_peer[case, f"{metric}.se"]
+        return f"{value:.{digits}f} ± {se:.{digits}f}".replace("-", "−")
+
+    names = {
+        "longtail": "longtail",
+        "scvi": "scVI, its defaults",
+        "scvi-start": "scVI, dispersions started from the data",
+        "pca": "principal components",
+    }
+    lines = [
+        "| 419 test cells, K = 10 | ELBO, ψ(x) | importance-weighted, ψ(x) | the same, ψ\\* | "
+        "cell types, 15 neighbours |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for program, label in names.items():
+        case = f"worm_neurons/K10/{program}"
+        nats = [shown(case, m) for m in ("elbo_amortized", "iw_amortized", "iw")]
+        types = shown(case, "knn", "accuracy", 3)
+        lines.append(f"| {label} | {' | '.join(nats)} | {types} |")
+    floor = shown("worm_neurons/K10/longtail", "floor")
+    lines.append(f"| no latent space | {floor} | {floor} | {floor} | – |")
+    return [*lines, "", "`python -m benchmarks cells`."]
+
+
+PAGES = {spectra: PAGE, directions: PAGE, contexts: PAGE, embeddings: PAGE, cells: CELLS_PAGE}
+
+
 def main() -> None:
     """Put every table in its place."""
-    text = PAGE.read_text(encoding="utf-8")
-    for make in (spectra, directions, contexts, embeddings):
+    for make, page in PAGES.items():
         mark = f"<!-- table: {make.__name__} -->"
         table = "\n".join(make())
         pattern = re.escape(mark) + r"(\n\n?\|.*?`python -m benchmarks [^\n]*\n)?"
+        text = page.read_text(encoding="utf-8")
         text = re.sub(pattern, lambda _, m=mark, t=table: f"{m}\n\n{t}\n", text, flags=re.DOTALL)
-    PAGE.write_text(text, encoding="utf-8")
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from longtail.cells import Annotation as Annotation
+    from longtail.cells import annotate as annotate
     from longtail.data import CountMatrix as CountMatrix
     from longtail.data import ReadSettings as ReadSettings
     from longtail.data import Vocabulary as Vocabulary
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from longtail.tuning import tune as tune
 
 _HOMES = {
+    "Annotation": "longtail.cells",
     "Callback": "longtail.training",
     "CoOccurrence": "longtail.introspection",
     "CountMatrix": "longtail.data",
@@ -81,6 +84,7 @@ _HOMES = {
     "Spectrum": "longtail.introspection",
     "Tuning": "longtail.tuning",
     "Vocabulary": "longtail.data",
+    "annotate": "longtail.cells",
     "class_precision": "longtail.introspection",
     "contextual_similarity": "longtail.introspection",
     "contextual_vectors": "longtail.introspection",

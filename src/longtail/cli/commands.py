@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,10 @@ import typer
 from longtail.cli.options import (
     DataArgument,
     JsonOption,
+    LayerOption,
     ModelArgument,
     SeedOption,
+    parse_latents_path,
     parse_table_path,
 )
 from longtail.cli.output import log, log_new_data, print_json, progress_bar, result, write_table
@@ -89,7 +92,11 @@ def transform(
     model: ModelArgument,
     data: DataArgument,
     out: Annotated[
-        Path, typer.Option(callback=parse_table_path, help="Table to write (.parquet, .csv).")
+        Path,
+        typer.Option(
+            callback=parse_latents_path,
+            help="Table to write (.parquet, .csv), or DATA with annotations (.h5ad).",
+        ),
     ],
     refine_steps: Annotated[
         int | None,
@@ -100,17 +107,28 @@ def transform(
         typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
     ] = None,
     scale: Annotated[
-        bool, typer.Option("--scale", help="Write posterior standard deviations too.")
+        bool,
+        typer.Option("--scale", help="Write posterior standard deviations too; .h5ad has them."),
     ] = False,
+    layer: LayerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write the latent vector (posterior mean) of every row.
 
     Example: longtail transform model/ new.parquet --out z.parquet
+
+    Example: longtail transform model/ cells.h5ad --out annotated.h5ad
+
+    With an .h5ad as --out, DATA is an AnnData file too, and is written with the latent vectors of
+    its cells in obsm["X_longtail"], the embeddings of its genes in varm["longtail"], and the
+    model's settings in uns["longtail"].
     """
+    if out.suffix == ".h5ad":
+        _annotate(model, data, out, refine_steps, seed, layer, json)
+        return
     import polars as pl
 
-    fitted, rows, unseen = _open(model, data)
+    fitted, rows, unseen = _open(model, data, layer)
     with progress_bar() as progress:
         posterior = fitted.posterior(
             rows,
@@ -138,6 +156,43 @@ def transform(
         )
     else:
         result(f"{rows.n_rows:,} rows × {posterior.mean.shape[1]} components: {out}")
+
+
+def _annotate(
+    model: Path,
+    data: Path,
+    out: Path,
+    refine_steps: int | None,
+    seed: int | None,
+    layer: str | None,
+    json: bool,
+) -> None:
+    """Transform cells into a copy of their own file."""
+    from longtail.cells import annotate_rows, read_anndata, write_h5ad
+
+    fitted, rows, unseen = _open(model, data, layer)
+    adata = read_anndata(data)
+    settings = fitted.read_settings_
+    with progress_bar() as progress:
+        annotation = annotate_rows(
+            fitted,
+            adata,
+            rows,
+            unseen,
+            layer=layer or (settings.layer if settings else None),
+            refine_steps=refine_steps,
+            seed=seed,
+            progress=lambda done: progress("transform", done, rows.n_rows),
+        )
+    write_h5ad(adata, out)
+    if annotation.missing_genes:
+        log(f"notice: {annotation.missing_genes:,} of the model's genes are not in {data}.")
+    if annotation.empty_cells:
+        log(f"notice: {annotation.empty_cells} empty cells have the prior's mean, 0.")
+    if json:
+        print_json({"out": str(out), **annotation.to_dict()})
+    else:
+        result(f"{annotation.cells:,} cells × {annotation.components} components: {out}")
 
 
 def info(model: ModelArgument, json: JsonOption = False) -> None:
@@ -177,12 +232,17 @@ def demo(
         print_json(findings)
 
 
-def _open(path: Path, data: Path) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
-    """A saved model, and data read the way its training data were."""
+def _open(
+    path: Path, data: Path, layer: str | None = None
+) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
+    """A saved model, and data read the way its training data were, or from another layer."""
     from longtail.data import ReadSettings, read_like
     from longtail.estimator import load
 
     fitted = load(path)
-    rows, unseen = read_like(data, fitted.read_settings_ or ReadSettings(), fitted.vocabulary_)
+    settings = fitted.read_settings_ or ReadSettings()
+    if layer is not None:
+        settings = replace(settings, layer=layer)
+    rows, unseen = read_like(data, settings, fitted.vocabulary_)
     log_new_data(rows, unseen)
     return fitted, rows, unseen

@@ -26,6 +26,7 @@ __all__ = [
     "TaskOption",
     "number_or",
     "parse_df",
+    "parse_latents_path",
     "parse_ngrams",
     "parse_refine_steps",
     "parse_table_path",
@@ -150,8 +151,20 @@ def parse_refine_steps(text: str) -> int | list[tuple[int, int]] | Literal["auto
 
 def parse_table_path(path: Path | None) -> Path | None:
     """A path that ends in .parquet or .csv."""
-    if path is not None and path.suffix not in (".parquet", ".csv"):
-        raise typer.BadParameter(f"expected a name ending in .parquet or .csv; got {path.name!r}")
+    return _with_suffix(path, ".parquet", ".csv")
+
+
+def parse_latents_path(path: Path | None) -> Path | None:
+    """A path that ends in .parquet, .csv or .h5ad."""
+    return _with_suffix(path, ".parquet", ".csv", ".h5ad")
+
+
+def _with_suffix(path: Path | None, *allowed: str) -> Path | None:
+    if path is not None and path.suffix not in allowed:
+        *first, last = allowed
+        raise typer.BadParameter(
+            f"expected a name ending in {', '.join(first)} or {last}; got {path.name!r}"
+        )
     return path
 
 
