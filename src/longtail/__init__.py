@@ -17,16 +17,25 @@ if TYPE_CHECKING:
     from longtail.data import drop_duplicates as drop_duplicates
     from longtail.data import read_counts as read_counts
     from longtail.data import read_like as read_like
+    from longtail.data import split_by_time as split_by_time
+    from longtail.data import split_edges as split_edges
+    from longtail.data import split_fold_in as split_fold_in
+    from longtail.data import split_items as split_items
     from longtail.data import split_rows as split_rows
     from longtail.displays import save_plot as save_plot
     from longtail.estimator import NonlinearFactorAnalysis as NonlinearFactorAnalysis
     from longtail.estimator import Posterior as Posterior
+    from longtail.estimator import Recommendations as Recommendations
     from longtail.estimator import load as load
     from longtail.evaluation import Evaluation as Evaluation
+    from longtail.evaluation import Ranking as Ranking
+    from longtail.evaluation import rank_lists as rank_lists
+    from longtail.evaluation import rank_scores as rank_scores
     from longtail.introspection import CoOccurrence as CoOccurrence
     from longtail.introspection import Direction as Direction
     from longtail.introspection import Directions as Directions
     from longtail.introspection import Embeddings as Embeddings
+    from longtail.introspection import Explanation as Explanation
     from longtail.introspection import Jacobian as Jacobian
     from longtail.introspection import Occurrence as Occurrence
     from longtail.introspection import Spectra as Spectra
@@ -37,6 +46,8 @@ if TYPE_CHECKING:
     from longtail.introspection import directions as directions
     from longtail.introspection import effective_rank as effective_rank
     from longtail.introspection import embeddings as embeddings
+    from longtail.introspection import explain_recommendation as explain_recommendation
+    from longtail.introspection import explain_recommendations as explain_recommendations
     from longtail.introspection import jacobian as jacobian
     from longtail.introspection import neighborhoods as neighborhoods
     from longtail.introspection import spectrum as spectrum
@@ -54,12 +65,15 @@ _HOMES = {
     "Directions": "longtail.introspection",
     "Embeddings": "longtail.introspection",
     "Evaluation": "longtail.evaluation",
+    "Explanation": "longtail.introspection",
     "History": "longtail.training",
     "Jacobian": "longtail.introspection",
     "Occurrence": "longtail.introspection",
     "NonlinearFactorAnalysis": "longtail.estimator",
     "Posterior": "longtail.estimator",
+    "Ranking": "longtail.evaluation",
     "ReadSettings": "longtail.data",
+    "Recommendations": "longtail.estimator",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
     "Vocabulary": "longtail.data",
@@ -70,13 +84,21 @@ _HOMES = {
     "drop_duplicates": "longtail.data",
     "effective_rank": "longtail.introspection",
     "embeddings": "longtail.introspection",
+    "explain_recommendation": "longtail.introspection",
+    "explain_recommendations": "longtail.introspection",
     "jacobian": "longtail.introspection",
     "load": "longtail.estimator",
     "neighborhoods": "longtail.introspection",
+    "rank_lists": "longtail.evaluation",
+    "rank_scores": "longtail.evaluation",
     "read_counts": "longtail.data",
     "read_like": "longtail.data",
     "save_plot": "longtail.displays",
     "spectrum": "longtail.introspection",
+    "split_by_time": "longtail.data",
+    "split_edges": "longtail.data",
+    "split_fold_in": "longtail.data",
+    "split_items": "longtail.data",
     "split_rows": "longtail.data",
     "topic_coherence": "longtail.introspection",
     "topic_diversity": "longtail.introspection",

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from longtail.cli import commands, introspect
+from longtail.cli import commands, introspect, recommend
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
 from longtail.errors import LongtailError, NonFiniteError, WriteError
@@ -33,6 +33,8 @@ app.command()(fit)
 app.command()(commands.evaluate)
 app.command()(commands.transform)
 app.command()(commands.info)
+app.command(rich_help_panel="Recommend")(recommend.recommend)
+app.command(rich_help_panel="Recommend")(recommend.rank)
 for _command in (
     introspect.neighbors,
     introspect.spectrum,

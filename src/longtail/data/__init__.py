@@ -5,10 +5,12 @@ from __future__ import annotations
 from longtail.data.batches import Batch, Batches
 from longtail.data.corpora import docstring_counts, load_docstrings
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.holdout import split_edges, split_fold_in, split_items
 from longtail.data.imports import import_counts, load_imports
 from longtail.data.read import read_counts, read_like
 from longtail.data.settings import ReadSettings
 from longtail.data.splits import drop_duplicates, duplicate_groups, split_rows
+from longtail.data.time_split import split_by_time
 from longtail.data.vocabulary import Vocabulary
 
 __all__ = [
@@ -26,5 +28,9 @@ __all__ = [
     "load_imports",
     "read_counts",
     "read_like",
+    "split_by_time",
+    "split_edges",
+    "split_fold_in",
+    "split_items",
     "split_rows",
 ]

@@ -29,8 +29,17 @@ from longtail.estimator.network import (
 )
 from longtail.estimator.parameters import check_parameters, refine_schedule
 from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
+from longtail.estimator.recommendations import Recommendations
+from longtail.estimator.recommending import rank_rows, recommend_rows
 from longtail.estimator.saved import to_archive
-from longtail.evaluation import Evaluation, EvaluationSettings, evaluate_rows, row_bounds
+from longtail.evaluation import (
+    CUTOFFS,
+    Evaluation,
+    EvaluationSettings,
+    Ranking,
+    evaluate_rows,
+    row_bounds,
+)
 from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureKind, FeatureTransform
 from longtail.inference import (
@@ -523,6 +532,96 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             settings,
             unseen=unseen or found,
             device=self._device,
+            progress=progress,
+        )
+
+    def recommend(
+        self,
+        X: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        filter_items: Any = None,
+        refine_steps: int | None = None,
+        seed: int | None = None,
+        unseen: Unseen | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Recommendations:
+        """The k items with the highest posterior predictive probability for each row.
+
+        Rows need not be those of the fit: their history is folded in by inferring their posterior,
+        without training. A row without history gets the items most frequent in training.
+
+        Parameters
+        ----------
+        X
+            History: what each row has counts of.
+        k
+            Items for each row.
+        exclude_seen
+            Leave out the items of a row's history.
+        filter_items
+            Only these may be recommended: names, column numbers or a mask of length V.
+        refine_steps, seed, progress
+            As in `posterior`.
+        unseen
+            What was outside the vocabulary, if X has been aligned already.
+
+        Returns
+        -------
+        Recommendations
+            Of items with equal scores, the one in the lower column comes first.
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        """
+        return recommend_rows(
+            self,
+            X,
+            k,
+            exclude_seen=exclude_seen,
+            filter_items=filter_items,
+            refine_steps=refine_steps,
+            seed=seed,
+            unseen=unseen,
+            progress=progress,
+        )
+
+    def rank(
+        self,
+        observed: Any,
+        held_out: Any,
+        *,
+        cutoffs: Sequence[int] = CUTOFFS,
+        refine_steps: int | None = None,
+        seed: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranking:
+        """Judge recommendations from the observed items of each row by its held-out items.
+
+        Parameters
+        ----------
+        observed, held_out
+            Rows with the same ids, such as `split_items` makes. Observed items are not listed.
+            Held-out items that the model does not know cannot be found: they are left out, with a
+            notice.
+        cutoffs
+            Lengths of the lists.
+        refine_steps, seed, progress
+            As in `posterior`.
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        """
+        return rank_rows(
+            self,
+            observed,
+            held_out,
+            cutoffs=cutoffs,
+            refine_steps=refine_steps,
+            seed=seed,
             progress=progress,
         )
 

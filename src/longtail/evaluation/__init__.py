@@ -1,8 +1,10 @@
-"""Held-out likelihood: the ladder of bounds, document completion, and what they are made of."""
+"""Held-out rows: the ladder of bounds, document completion, ranking."""
 
 from longtail.evaluation.bounds import RowBounds, row_bounds
 from longtail.evaluation.completion import CompletionRows, completion_rows, split_tokens
 from longtail.evaluation.evaluate import EvaluationSettings, evaluate_rows
+from longtail.evaluation.ranking import CUTOFFS, rank_lists, rank_scores
+from longtail.evaluation.ranking_results import Ranking, RowMean
 from longtail.evaluation.results import (
     ActiveDims,
     Bound,
@@ -13,6 +15,7 @@ from longtail.evaluation.results import (
 )
 
 __all__ = [
+    "CUTOFFS",
     "ActiveDims",
     "Bound",
     "Completion",
@@ -21,9 +24,13 @@ __all__ = [
     "EvaluationSettings",
     "Floor",
     "Gap",
+    "Ranking",
     "RowBounds",
+    "RowMean",
     "completion_rows",
     "evaluate_rows",
+    "rank_lists",
+    "rank_scores",
     "row_bounds",
     "split_tokens",
 ]

@@ -2,6 +2,11 @@
 
 from longtail.introspection.coherence import CoOccurrence, topic_coherence, topic_diversity
 from longtail.introspection.contextual import Occurrence, contextual_similarity, contextual_vectors
+from longtail.introspection.explanations import (
+    Explanation,
+    explain_recommendation,
+    explain_recommendations,
+)
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.in_contexts import neighborhoods
 from longtail.introspection.jacobians import Jacobian, jacobian
@@ -20,6 +25,7 @@ __all__ = [
     "Direction",
     "Directions",
     "Embeddings",
+    "Explanation",
     "Jacobian",
     "Occurrence",
     "RankCorrelation",
@@ -31,6 +37,8 @@ __all__ = [
     "directions",
     "effective_rank",
     "embeddings",
+    "explain_recommendation",
+    "explain_recommendations",
     "jacobian",
     "neighborhoods",
     "spectrum",

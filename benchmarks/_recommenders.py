@@ -1,0 +1,278 @@
+"""Recommenders to compare with: popularity, item neighbours, EASE, iALS, and this library's model.
+
+Each is fitted to training rows and gives a scorer: from the histories of some rows, (B, V) sparse,
+to scores of all items, (B, V) dense. None needs to have met the rows that it scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg.lapack import get_lapack_funcs
+from scipy.sparse import csr_array
+
+import longtail as lt
+
+Floats = npt.NDArray[np.floating]
+Scores = Floats
+Scorer = Callable[[csr_array], Scores]
+Fit = Callable[..., Scorer]
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A recommender and the settings it is tried with.
+
+    Attributes
+    ----------
+    fit
+        From training counts, n×V, a seed and settings to a scorer.
+    grids
+        Settings to choose from on validation rows, by corpus; those under "" otherwise.
+    package
+        That it comes from, besides numpy and scipy.
+    """
+
+    fit: Fit
+    grids: Mapping[str, Sequence[Settings]] = field(default_factory=lambda: {"": ({},)})
+    package: str = ""
+
+    def grid(self, corpus: str) -> Sequence[Settings]:
+        """Settings to choose from on this corpus."""
+        return self.grids.get(corpus, self.grids[""])
+
+
+def grid(**choices: Sequence[Any]) -> tuple[Settings, ...]:
+    """Every combination of the choices."""
+    return tuple(dict(zip(choices, chosen, strict=True)) for chosen in product(*choices.values()))
+
+
+# --- without learning ----------------------------------------------------------------------------
+
+
+def popularity(train: csr_array, seed: int) -> Scorer:
+    """The number of training rows that hold an item, the same for everybody."""
+    rows = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float32)
+    return lambda observed: np.tile(rows, (observed.shape[0], 1))
+
+
+def item_cosine(train: csr_array, seed: int) -> Scorer:
+    """The sum, over a row's items, of the cosine between their columns of counts."""
+    return _by_similarity(_cosine(train, 0.0))
+
+
+def item_neighbors(train: csr_array, seed: int, *, shrink: float, top: int) -> Scorer:
+    """As `item_cosine`, with a shrunk denominator and the `top` neighbours of each item only."""
+    similarity = _cosine(train, shrink).tocsc()
+    similarity.setdiag(0)
+    similarity.eliminate_zeros()
+    return _by_similarity(_largest(similarity, top))
+
+
+def _cosine(train: csr_array, shrink: float) -> csr_array:
+    """c_ij / (‖x_i‖ ‖x_j‖ + shrink): (V, V), sparse."""
+    norms = np.sqrt(np.asarray(train.power(2).sum(0))).astype(np.float32)
+    products = csr_array(train.T @ train).tocoo()
+    products.data /= norms[products.row] * norms[products.col] + np.float32(shrink)
+    return products.tocsr()
+
+
+def _largest(similarity: Any, top: int) -> csr_array:
+    """The `top` largest entries of each column, of a CSC matrix."""
+    column = np.repeat(np.arange(similarity.shape[1]), np.diff(similarity.indptr))
+    order = np.lexsort((similarity.indices, -similarity.data, column))
+    rank = np.arange(len(order)) - similarity.indptr[column[order]]
+    kept = np.sort(order[rank < top])
+    triples = (similarity.data[kept], (similarity.indices[kept], column[kept]))
+    return csr_array(triples, shape=similarity.shape)
+
+
+def _by_similarity(similarity: csr_array) -> Scorer:
+    return lambda observed: (observed @ similarity).toarray().astype(np.float32, copy=False)
+
+
+# --- linear models -------------------------------------------------------------------------------
+
+
+def ease(train: csr_array, seed: int, *, penalty: float) -> Scorer:
+    """EASE (Steck 2019): the item–item regression without self-similarity, in closed form.
+
+    B = I − P diag(P)⁻¹, P = (XᵀX + λI)⁻¹. With fewer rows than items P comes from the smaller side,
+
+        P = (I − Xᵀ M X) / λ,    M = (XXᵀ + λI)⁻¹,
+
+    and neither P nor B is ever formed: only M, n × n.
+    """
+    n, v = train.shape
+    # Long rows of plays need double precision; the largest set has rows of ones, and needs room.
+    x = train.astype(np.float64 if min(n, v) < 10_000 else np.float32)
+    if n < v:
+        m = _inverse((x @ x.T).toarray(), penalty)
+        # diag(Xᵀ M X), some columns of M at a time.
+        spread = np.zeros(v, dtype=np.float64)
+        for start in range(0, n, 512):
+            part = x[start : start + 512]
+            product_ = x.T @ m[:, start : start + 512]
+            spread += np.asarray(part.T.multiply(product_).sum(1)).ravel()
+        diagonal = ((1 - spread) / penalty).astype(x.dtype)
+
+        def inverse_times(observed: csr_array) -> Scores:
+            inner = (observed @ x.T).toarray() @ m
+            return (observed.toarray() - (x.T @ inner.T).T) / x.dtype.type(penalty)
+    else:
+        p = _inverse((x.T @ x).toarray(), penalty)
+        diagonal = np.diag(p).copy()
+
+        def inverse_times(observed: csr_array) -> Scores:
+            return observed @ p
+
+    return lambda observed: observed.toarray() - inverse_times(observed) / diagonal
+
+
+def _inverse(gram: Floats, penalty: float) -> Floats:
+    """(G + λI)⁻¹, in the place of G: nothing else of its size is held."""
+    gram[np.diag_indices_from(gram)] += gram.dtype.type(penalty)
+    potrf, potri = get_lapack_funcs(("potrf", "potri"), (gram,))
+    # A symmetric matrix is its transpose, which stands in LAPACK's order already.
+    root, failed = potrf(gram.T, lower=True, overwrite_a=True, clean=False)
+    inverse, failed_too = potri(root, lower=True, overwrite_c=True)
+    if failed or failed_too:
+        raise ArithmeticError(f"XᵀX + {penalty:g} I is not positive definite in {gram.dtype}.")
+    for start in range(0, len(inverse), 1024):
+        stop = start + 1024
+        square = np.tril(inverse[start:stop, start:stop])
+        inverse[start:stop, start:stop] = square + np.tril(square, -1).T
+        inverse[start:stop, stop:] = inverse[stop:, start:stop].T
+    return inverse
+
+
+def ials(
+    train: csr_array,
+    seed: int,
+    *,
+    factors: int,
+    regularization: float,
+    alpha: float,
+    iterations: int = 15,
+) -> Scorer:
+    """Implicit-feedback matrix factorisation (Hu et al. 2008), by the package ``implicit``."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(
+        factors=factors,
+        regularization=regularization,
+        alpha=alpha,
+        iterations=iterations,
+        num_threads=1,
+        random_state=seed,
+    )
+    model.fit(_matrix(train), show_progress=False)
+    items = np.asarray(model.item_factors)
+
+    def score(observed: csr_array) -> Scores:
+        rows = np.arange(observed.shape[0])
+        users = np.atleast_2d(model.recalculate_user(rows, _matrix(observed)))
+        return users @ items.T
+
+    return score
+
+
+def _matrix(rows: csr_array) -> Any:
+    from scipy.sparse import csr_matrix  # implicit predates sparse arrays
+
+    return csr_matrix(rows, dtype=np.float32)
+
+
+# --- this library --------------------------------------------------------------------------------
+
+_LIANG = {
+    # Liang et al. 2018: I → 600 → 200 → 600 → I, half of the features hidden from the encoder,
+    # a KL weight below 1, one pass of the inference network.
+    "n_components": 200,
+    "n_hidden": 600,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "features": "binary",
+    "feature_dropout": 0.5,
+    "refine_steps": 0,
+    "eval_refine_steps": 0,
+    "importance_samples": 1,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+}
+_ALL_ROWS = {"validation_fraction": 0.0, "patience": None}  # a better bound need not rank better
+_LASTFM = _ALL_ROWS | {"epochs": 100, "batch_size": 100}
+_GOWALLA = _ALL_ROWS | {"epochs": 60, "batch_size": 500}
+_WIDE = {"feature_dropout": 0.5, "n_components": 200}
+
+PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
+    "default": {"": ({},)},
+    "mult-vae": {
+        "": tuple(_LIANG | _LASTFM | c for c in grid(kl_weight=(0.05, 0.1, 0.2, 0.5, 1.0))),
+        "gowalla": tuple(_LIANG | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
+    },
+    "refined": {
+        "": tuple(_WIDE | _LASTFM | c for c in grid(kl_weight=(0.2, 0.5, 1.0))),
+        "gowalla": tuple(_WIDE | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
+    },
+}
+"""Settings of this library's model by name and corpus, to choose from on validation rows."""
+
+
+def longtail(train: csr_array, seed: int, **settings: Any) -> Scorer:
+    """The posterior predictive of `NonlinearFactorAnalysis` at each row's posterior mean."""
+    model = lt.NonlinearFactorAnalysis(random_state=seed, **settings).fit(train)
+
+    def score(observed: csr_array) -> Scores:
+        return model.inverse_transform(model.transform(observed))
+
+    return score
+
+
+def named(settings: Settings) -> str:
+    """Settings in one short word: ``factors128-alpha1``; nothing for none."""
+    return "-".join(f"{name}{_short(value)}" for name, value in settings.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else json.dumps(value)
+
+
+PROGRAMS: dict[str, Program] = {
+    "popularity": Program(popularity),
+    "item-cosine": Program(item_cosine),
+    "item-neighbors": Program(
+        item_neighbors,
+        {
+            "": grid(shrink=(0, 5, 20), top=(50, 200, 1000)),
+            "lastfm-log": grid(shrink=(0, 100, 500), top=(50, 200, 1000)),
+            "lastfm-raw": grid(shrink=(0, 1e5, 1e7), top=(50, 200, 1000)),
+        },
+    ),
+    "ease": Program(
+        ease,
+        {
+            "": grid(penalty=(20, 50, 100, 200, 500, 1000)),
+            "lastfm-log": grid(penalty=(1000, 2000, 5000, 10_000, 20_000)),
+            "lastfm-raw": grid(penalty=(1e4, 1e5, 1e6, 1e7, 1e8, 1e9)),
+            "gowalla": grid(penalty=(50, 200, 500)),
+        },
+    ),
+    "ials": Program(
+        ials,
+        {
+            "": grid(factors=(32, 128), regularization=(0.1, 1, 10), alpha=(1, 5, 20)),
+            "gowalla": grid(factors=(128, 256), regularization=(1,), alpha=(80, 200)),
+        },
+        package="implicit",
+    ),
+}
+HEAVY = {("gowalla", "ease")}
+"""Corpora and programs that run only if asked for by name: EASE inverts 29,858² numbers here."""

@@ -1,0 +1,200 @@
+"""Recommenders on the same held-out items: recall and NDCG of this library's model and of others.
+
+``gowalla`` has a fixed split for each user: settings are chosen on the validation items with the
+training items masked, the model is fitted again to both, and the test items are scored once, both
+masked; recall@20 has the plain denominator, as in the tables of LightGCN and its kin.
+
+``lastfm`` has held-out users (Liang et al. 2018): of each, 80 % of the artists are folded in and
+20 % scored; recall@20 and recall@50 with the denominator min(k, held-out), and NDCG@100. Plays are
+given as they are (``raw``), as 1 + log (``log``) or as 1 (``binary``); the split is the same.
+
+This library's model runs by name of a preset (``--preset``) or with settings in JSON
+(``--settings``). A program that has its rows is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
+
+import longtail as lt
+from benchmarks._recommenders import HEAVY, PRESETS, PROGRAMS, Program, longtail, named
+from benchmarks.rows import data_file, metric_rows, read_rows, write_rows
+
+DATA = ("gowalla.parquet", "lastfm_2k_plays.parquet")
+NAME = "recommend"
+SPLIT_SEED = 0
+LASTFM_ROWS = 300  # validation rows, and as many test rows
+WEIGHTINGS = ("binary", "log", "raw")
+CORPORA = ("gowalla", *(f"lastfm-{weighting}" for weighting in WEIGHTINGS))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is fitted, and what is found out.
+
+    Attributes
+    ----------
+    train, valid
+        Counts to fit to; histories and held-out items to choose settings by.
+    refit, test
+        Counts to fit to once they are chosen, or None to keep the model; histories and held-out
+        items to report.
+    cutoffs, metrics
+        Lengths of the lists; what is reported. Settings are chosen by the first.
+    """
+
+    train: lt.CountMatrix
+    valid: tuple[lt.CountMatrix, lt.CountMatrix]
+    refit: lt.CountMatrix | None
+    test: tuple[lt.CountMatrix, lt.CountMatrix]
+    cutoffs: tuple[int, ...]
+    metrics: tuple[str, ...]
+
+
+def gowalla() -> Task:
+    """A fixed split of each user's places."""
+    frame = pl.read_parquet(data_file(DATA[0]))
+    shape = (int(frame["user"].max()) + 1, int(frame["item"].max()) + 1)
+    parts = {}
+    for (split,), pairs in frame.group_by("split"):
+        where = (pairs["user"].to_numpy(), pairs["item"].to_numpy())
+        parts[split] = csr_array((np.ones(pairs.height, np.float32), where), shape=shape)
+    both = csr_array(parts["train"] + parts["valid"])
+    train, valid, both, test = map(
+        lt.CountMatrix.from_any, (parts["train"], parts["valid"], both, parts["test"])
+    )
+    return Task(train, (train, valid), both, (both, test), (20,), ("recall@20", "ndcg@20"))
+
+
+def lastfm(weighting: str) -> Task:
+    """Held-out users, 80 % of whose artists are folded in."""
+    frame = pl.read_parquet(data_file(DATA[1]))
+    _, rows = np.unique(frame["user"].to_numpy(), return_inverse=True)
+    _, columns = np.unique(frame["artist_id"].to_numpy(), return_inverse=True)
+    plays = csr_array((frame["plays"].to_numpy().astype(np.float32), (rows, columns)))
+    counts = lt.CountMatrix.from_any(plays)
+    parts = lt.split_rows(counts, [LASTFM_ROWS, LASTFM_ROWS], seed=SPLIT_SEED)
+    # An artist of held-out users alone cannot be recommended by anything.
+    known = np.unique(parts[0].csr.indices)
+    train, *held_out_users = (part.select_features(known) for part in parts)
+    (valid, valid_held), (test, test_held) = (
+        lt.split_items(part, seed=SPLIT_SEED) for part in held_out_users
+    )
+    return Task(
+        train=weighted(train, weighting),
+        valid=(weighted(valid, weighting), valid_held),
+        refit=None,
+        test=(weighted(test, weighting), test_held),
+        cutoffs=(20, 50, 100),
+        metrics=("ndcg@100", "recall_truncated@20", "recall_truncated@50"),
+    )
+
+
+def weighted(counts: lt.CountMatrix, weighting: str) -> lt.CountMatrix:
+    """Counts as they are, as 1 + log, or as 1."""
+    values = {"raw": lambda x: x, "log": lambda x: 1 + np.log(x), "binary": np.ones_like}
+    csr = csr_array(
+        (values[weighting](counts.csr.data), counts.csr.indices, counts.csr.indptr),
+        shape=counts.shape,
+    )
+    return lt.CountMatrix.from_any(csr, row_ids=counts.row_ids)
+
+
+def task(corpus: str) -> Task:
+    """The task of that name."""
+    return gowalla() if corpus == "gowalla" else lastfm(corpus.removeprefix("lastfm-"))
+
+
+def judged(
+    scorer: object, part: tuple[lt.CountMatrix, lt.CountMatrix], cutoffs: tuple[int, ...]
+) -> lt.Ranking:
+    """Metrics of a scorer on histories and what was held out of them."""
+    observed, held_out = part
+    return lt.rank_scores(
+        lambda rows: scorer(observed.csr[rows]), held_out, seen=observed, cutoffs=cutoffs
+    )
+
+
+def record(corpus: str, name: str, program: Program, peer: str, seed: int) -> None:
+    """Choose settings on validation rows, score the test rows once, write the rows."""
+    started = time.perf_counter()
+    todo = task(corpus)
+    best, best_value, best_scorer, on_valid = {}, -np.inf, None, None
+    for settings in program.grid(corpus):
+        scorer = program.fit(todo.train.csr, seed, **settings)
+        found = judged(scorer, todo.valid, todo.cutoffs)
+        value = found[todo.metrics[0]]
+        print(f"{corpus}/{name} {named(settings)}: {todo.metrics[0]} {value:.4f}", flush=True)
+        if value > best_value:
+            best, best_value, best_scorer, on_valid = settings, value, scorer, found
+    if todo.refit is not None:
+        best_scorer = program.fit(todo.refit.csr, seed, **best)
+    on_test = judged(best_scorer, todo.test, todo.cutoffs)
+    common = {
+        "benchmark": NAME,
+        "case": f"{corpus}/{name}",
+        "unit": "",
+        "seed": seed,
+        "peer": peer,
+        "packages": [program.package] if program.package else [],
+    }
+    rows = []
+    for split, found in (("test", on_test), ("valid", on_valid)):
+        plain = found.to_dict()
+        rows += metric_rows({m: plain[m] for m in todo.metrics}, split=split, **common)
+    numbers = {name: value for name, value in best.items() if isinstance(value, int | float)}
+    rows += metric_rows({"chosen": numbers}, split="valid", **common)
+    write_rows(NAME, rows)
+    figures = ", ".join(f"{m} {on_test[m]:.4f}" for m in todo.metrics)
+    print(f"{corpus}/{name} {named(best)}: test {figures}")
+    print(f"{time.perf_counter() - started:.0f} s", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the programs and corpora asked for that have no rows yet."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {NAME}", description=__doc__)
+    parser.add_argument("--corpus", choices=CORPORA, action="append", help="default: all")
+    parser.add_argument(
+        "--program", choices=tuple(PROGRAMS), action="append", help="default: all but heavy ones"
+    )
+    parser.add_argument("--preset", choices=tuple(PRESETS), action="append", default=[])
+    parser.add_argument("--settings", help="of this library's model, in JSON; with --name")
+    parser.add_argument("--name", help="what to call the model with --settings")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--again", action="store_true", help="also those that have rows")
+    args = parser.parse_args(argv)
+    if (args.settings is None) != (args.name is None):
+        parser.error("--settings and --name go together")
+    torch.set_num_threads(args.threads)
+    threadpool_limits(args.threads)
+    ours = {f"longtail-{preset}": PRESETS[preset] for preset in args.preset}
+    if args.settings is not None:
+        ours[f"longtail-{args.name}"] = {"": (json.loads(args.settings),)}
+    programs = args.program or ([] if ours else list(PROGRAMS))
+    done = {(r["case"], r["seed"]) for r in read_rows(NAME)} if not args.again else set()
+    for corpus in args.corpus or CORPORA:
+        jobs = [(p, PROGRAMS[p], p) for p in programs]
+        jobs += [(name, Program(longtail, grids), "") for name, grids in ours.items()]
+        for name, program, peer in jobs:
+            if (f"{corpus}/{name}", str(args.seed)) in done:
+                print(f"{corpus}/{name}: has its rows")
+            elif (corpus, name) in HEAVY and not args.program:
+                print(f"{corpus}/{name}: left out; ask for it with --program {name}")
+            else:
+                record(corpus, name, program, peer, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""Commands that recommend: recommend, rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from longtail.cli.options import (
+    DataArgument,
+    JsonOption,
+    ModelArgument,
+    SeedOption,
+    parse_table_path,
+)
+from longtail.cli.output import log, log_unseen, print_json, progress_bar, result, write_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from longtail.data import CountMatrix
+    from longtail.data.counts import Unseen
+    from longtail.estimator import NonlinearFactorAnalysis, Recommendations
+
+__all__ = ["rank", "recommend"]
+
+_StepsOption = Annotated[
+    int | None, typer.Option(min=0, help="M, local steps; 0: the inference network alone.")
+]
+
+
+def recommend(
+    model: ModelArgument,
+    data: DataArgument,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items for each row.")] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option(callback=parse_table_path, help="Table to write (.parquet, .csv)."),
+    ] = None,
+    filter_items: Annotated[
+        Path | None,
+        typer.Option(help="File with one item a line: recommend only these."),
+    ] = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Also items that the row has already.")
+    ] = False,
+    explain: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Say which N of the row's own items speak for each; slower."
+        ),
+    ] = None,
+    refine_steps: _StepsOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Recommend items to each row of DATA, known to the model or new, without training.
+
+    Example: longtail recommend model/ histories.parquet --k 10 --out recs.parquet
+
+    Scores are probabilities under the posterior predictive. Without --out, --json holds the
+    recommendations themselves.
+    """
+    from longtail.data import Vocabulary
+
+    fitted, rows, unseen = _open(model, data)
+    allowed = None if filter_items is None else Vocabulary.from_file(filter_items).names
+    with progress_bar() as progress:
+        found = fitted.recommend(
+            rows,
+            k,
+            exclude_seen=not include_seen,
+            filter_items=allowed,
+            refine_steps=refine_steps,
+            seed=seed,
+            unseen=unseen,
+            progress=lambda done: progress("recommend", done, rows.n_rows),
+        )
+        because = None
+        if explain is not None:
+            because = _reasons(fitted, rows, found, explain, refine_steps, seed, progress)
+    if out is not None:
+        write_table(_with_reasons(found.frame(), because, flat=out.suffix == ".csv"), out)
+    if json:
+        print_json(_as_json(found, because, out))
+    else:
+        result(str(found))
+        if because is not None:
+            result(_first_reasons(found, because))
+        if out is not None:
+            result(f"{len(found):,} rows × {k} recommendations: {out}")
+
+
+def rank(
+    model: ModelArgument,
+    data: DataArgument,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data with the items to be found, of rows with the same ids. Otherwise a share "
+            "of each row of DATA is held out."
+        ),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of each row's items to hold out, at random.")
+    ] = 0.2,
+    cutoff: Annotated[
+        list[int] | None,
+        typer.Option("--cutoff", "-k", min=1, help="Length of the lists; may be repeated."),
+    ] = None,
+    rows_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows", callback=parse_table_path, help="Write per-row figures (.parquet, .csv)."
+        ),
+    ] = None,
+    refine_steps: _StepsOption = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Judge recommendations by items held out of each row: recall, NDCG, MRR, coverage, novelty.
+
+    Example: longtail rank model/ held_out_users.parquet --cutoff 20 --cutoff 100 --json
+
+    DATA should be rows that the model was not fitted to: their held-out items would be known.
+    """
+    from longtail.data import split_items
+    from longtail.evaluation import CUTOFFS
+
+    fitted, rows, _ = _open(model, data)
+    if held_out is None:
+        observed, wanted = split_items(rows, share, seed=seed)
+    else:
+        observed, (wanted, _) = rows, _read(fitted, held_out)
+    with progress_bar() as progress:
+        found = fitted.rank(
+            observed,
+            wanted,
+            cutoffs=cutoff or CUTOFFS,
+            refine_steps=refine_steps,
+            seed=seed,
+            progress=lambda done: progress("rank", done, rows.n_rows),
+        )
+    if rows_out is not None:
+        write_table(found.per_row, rows_out)
+        log(f"per-row figures: {rows_out}")
+    if json:
+        print_json(found.to_dict() | {"seed": seed})
+    else:
+        result(str(found))
+
+
+def _open(path: Path, data: Path) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
+    from longtail.estimator import load
+
+    fitted = load(path)
+    return fitted, *_read(fitted, data)
+
+
+def _read(fitted: NonlinearFactorAnalysis, data: Path) -> tuple[CountMatrix, Unseen]:
+    """Data read the way the model's training data were."""
+    from longtail.data import ReadSettings, read_like
+
+    rows, unseen = read_like(data, fitted.read_settings_ or ReadSettings(), fitted.vocabulary_)
+    log_unseen(unseen)
+    return rows, unseen
+
+
+def _reasons(
+    fitted: NonlinearFactorAnalysis,
+    rows: CountMatrix,
+    found: Recommendations,
+    n: int,
+    refine_steps: int | None,
+    seed: int | None,
+    progress: Any,
+) -> list[list[list[str]]]:
+    """The own items that speak for each recommendation of each row, strongest first."""
+    from longtail.introspection.explanations import supporting_items
+
+    reasons: list[list[list[str]]] = []
+    for d in range(len(found)):
+        items = found.items(d)
+        told = []
+        if items and not found.no_history[d]:
+            told = supporting_items(
+                fitted, rows[[d]], items, n, refine_steps=refine_steps, seed=seed
+            )
+        # What speaks against an item is no reason to recommend it.
+        for_it = [own.filter(own["influence"] > 0)["item"].to_list() for own in told]
+        reasons.append(for_it or [[] for _ in items])
+        progress("explain", d + 1, len(found))
+    return reasons
+
+
+def _with_reasons(
+    table: pl.DataFrame, because: list[list[list[str]]] | None, *, flat: bool
+) -> pl.DataFrame:
+    """With a column of reasons; in CSV, which has no lists, as text."""
+    import polars as pl
+
+    if because is None:
+        return table
+    k = table.height // len(because)
+    cells = [r for row in because for r in [*row, *[None] * (k - len(row))]]
+    column = pl.Series("because", cells, dtype=pl.List(pl.String))
+    return table.with_columns(column.list.join("; ") if flat else column)
+
+
+def _as_json(
+    found: Recommendations, because: list[list[list[str]]] | None, out: Path | None
+) -> dict[str, Any]:
+    report = found.to_dict()
+    if out is not None:
+        del report["recommendations"]
+        return {"out": str(out)} | report
+    for line, reasons in zip(report["recommendations"], because or [], strict=False):
+        line["because"] = reasons
+    return report
+
+
+def _first_reasons(found: Recommendations, because: list[list[list[str]]]) -> str:
+    lines = ["", "first recommendation, and the row's own items that speak for it:"]
+    for d in range(min(5, len(found))):
+        items = found.items(d)
+        if items and because[d][0]:
+            lines.append(f"  {found.row_ids[d]}: {items[0]}, because of {', '.join(because[d][0])}")
+    return "\n".join(lines)

@@ -1,0 +1,170 @@
+"""The commands that recommend, run by the program's own entry point in this process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+
+from longtail import load, read_counts
+from longtail.cli import main
+
+ITEMS = [f"i{i:02d}" for i in range(12)]
+FIT = ["--n-components", "3", "--n-hidden", "8", "--epochs", "8", "--batch-size", "20"]
+FIT += ["--learning-rate", "0.03", "--eval-refine-steps", "10", "--device", "cpu"]
+FIT += ["--row-column", "user", "--feature-column", "item", "--value-column", "plays"]
+
+
+def histories(path, n, seed, extra=()):
+    """Users of two tastes, half of the items each, as a long table."""
+    rng = np.random.default_rng(seed)
+    lines = list(extra)
+    for user in range(n):
+        taste = ITEMS[6 * (user % 2) :][:6]
+        for item in rng.choice(taste, 4, replace=False):
+            lines.append((f"u{seed}-{user}", item, int(rng.integers(1, 5))))
+    pl.DataFrame(lines, schema=["user", "item", "plays"], orient="row").write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The program's exit code, standard output and standard error."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["longtail", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    yield call
+    for sent, handler in handlers.items():
+        signal.signal(sent, handler)
+
+
+@pytest.fixture
+def folder(tmp_path, run):
+    histories(tmp_path / "train.parquet", 60, 0)
+    unknown = [("u1-0", "zebra", 1), ("stranger", "zebra", 2)]
+    histories(tmp_path / "new.parquet", 6, 1, unknown)
+    code, _, err = run("fit", tmp_path / "train.parquet", "--out", tmp_path / "model", *FIT)
+    assert code == 0, err
+    return tmp_path
+
+
+def test_recommend_writes_the_table_that_the_library_makes(folder, run):
+    out = folder / "recs.parquet"
+    new = folder / "new.parquet"
+    code, printed, err = run(
+        "recommend", folder / "model", new, "--k", 2, "--out", out, "--explain", 2
+    )
+    assert code == 0, err
+    assert "7 row(s)" in printed
+    assert "stranger (no history)" in printed
+    assert "because of" in printed
+    assert "zebra" in err
+    table = pl.read_parquet(out)
+    model = load(folder / "model")
+    rows = read_counts(new, row_column="user", feature_column="item", value_column="plays").align(
+        model.vocabulary_
+    )[0]
+    expected = model.recommend(rows, 2).frame()
+    assert table.drop("because").equals(expected)
+    # A recommendation stays within the user's taste, and so do the reasons for it.
+    told = table.filter(~pl.col("no_history") & (pl.col("rank") == 1))
+    own = {user: set() for user in told["row_id"]}
+    for user, item in pl.read_parquet(new).select("user", "item").iter_rows():
+        own.get(user, set()).add(item)
+    for user, item, because in told.select("row_id", "item", "because").iter_rows():
+        taste = int(user.rpartition("-")[2]) % 2
+        assert ITEMS.index(item) // 6 == taste
+        assert because
+        assert set(because) <= own[user]
+    assert table.filter("no_history")["because"].to_list() == [[], []]
+
+
+def test_recommend_prints_one_json_object(folder, run):
+    (folder / "allowed.txt").write_text("i01\ni07\n")
+    code, printed, err = run(
+        "recommend", folder / "model", folder / "new.parquet", "--k", 3, "--json",
+        "--filter-items", folder / "allowed.txt", "--include-seen", "--explain", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    report = json.loads(printed)
+    assert (report["rows"], report["k"], report["no_history"], report["short"]) == (7, 3, 1, 7)
+    assert report["unseen"]["items"] == 1
+    for line in report["recommendations"]:
+        assert sorted(line["items"]) == ["i01", "i07"]
+        assert len(line["because"]) == 2
+
+
+def test_recommend_in_csv_has_reasons_as_text(folder, run):
+    out = folder / "recs.csv"
+    arguments = ["recommend", folder / "model", folder / "new.parquet", "-k", 9, "--out", out]
+    code, printed, err = run(*arguments, "--explain", 2, "--json")
+    assert code == 0, err
+    assert json.loads(printed) | {"unseen": None} == {
+        "out": str(out), "rows": 7, "k": 9, "no_history": 1, "short": 6, "unseen": None,
+    }  # fmt: skip
+    table = pl.read_csv(out)
+    assert table.height == 63
+    assert table["item"].null_count() == 6
+
+
+def test_an_unknown_item_to_allow_is_named_with_one_like_it(folder, run):
+    (folder / "allowed.txt").write_text("i1\n")
+    code, _, err = run(
+        "recommend", folder / "model", folder / "new.parquet",
+        "--filter-items", folder / "allowed.txt",
+    )  # fmt: skip
+    assert code == 2
+    assert "Unknown feature 'i1'" in err
+    assert "Did you mean" in err
+
+
+def test_rank_holds_out_a_share_of_each_row(folder, run):
+    histories(folder / "test.parquet", 40, 2)
+    arguments = ["rank", folder / "model", folder / "test.parquet", "--share", 0.5, "-k", 3]
+    code, printed, err = run(*arguments, "--json", "--rows", folder / "rows.csv")
+    assert code == 0, err
+    report = json.loads(printed)
+    assert (report["rows"], report["held_out"], report["items"]) == (40, 80, 12)
+    assert report["recall@3"]["mean"] > 0.5  # 0.3 by chance
+    assert report["seed"] == 0
+    assert pl.read_csv(folder / "rows.csv")["ndcg@3"].len() == 40
+    code, printed, _ = run(*arguments)
+    assert f"{report['ndcg@3']['mean']:.4f} ± {report['ndcg@3']['se']:.4f}" in printed
+
+
+def test_rank_takes_held_out_items_from_a_file(folder, run):
+    users = pl.read_parquet(folder / "new.parquet").filter(pl.col("user") != "stranger")
+    first = users.group_by("user", maintain_order=True).head(1)
+    users.join(first, on=["user", "item"], how="anti").write_parquet(folder / "seen.parquet")
+    first.filter(pl.col("item") != "zebra").write_parquet(folder / "wanted.parquet")
+    code, printed, err = run(
+        "rank", folder / "model", folder / "seen.parquet",
+        "--held-out", folder / "wanted.parquet", "--cutoff", 2, "--cutoff", 5, "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    report = json.loads(printed)
+    assert report["rows"] + report["skipped_rows"] == 6
+    assert report["held_out"] == report["rows"] == 5
+    assert report["hit_rate@5"]["mean"] >= report["hit_rate@2"]["mean"]
+
+
+def test_rank_refuses_a_cutoff_beyond_the_items(folder, run):
+    code, _, err = run("rank", folder / "model", folder / "new.parquet")
+    assert code == 2
+    assert "whole numbers from 1 to the 12 items" in err
