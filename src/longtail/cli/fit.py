@@ -80,6 +80,13 @@ def fit(
         Path | None,
         typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
     ] = None,
+    descriptions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of feature and description: what codes mean, shown wherever they are.",
+            rich_help_panel=_READING,
+        ),
+    ] = None,
     lowercase: Annotated[
         bool, typer.Option(help="Lowercase texts.", rich_help_panel=_READING)
     ] = True,
@@ -292,7 +299,7 @@ def fit(
     settings = ReadSettings(
         ngram_range=(shortest, longest), **{name: options[name] for name in names.split()}
     )
-    rows = read_counts(data, settings=settings, vocabulary=vocabulary)
+    rows = read_counts(data, settings=settings, vocabulary=vocabulary, descriptions=descriptions)
     log_summary(data, rows)
     held_out = None if valid is None else _read_valid(valid, rows)
     checkpoint = out.with_name(out.name + ".checkpoint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from longtail.data.batches import Batch, Batches
 from longtail.data.corpora import docstring_counts, load_docstrings
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.descriptions import read_descriptions
 from longtail.data.holdout import split_edges, split_fold_in, split_items
 from longtail.data.imports import import_counts, load_imports
 from longtail.data.read import read_counts, read_like
@@ -27,6 +28,7 @@ __all__ = [
     "load_docstrings",
     "load_imports",
     "read_counts",
+    "read_descriptions",
     "read_like",
     "split_by_time",
     "split_edges",
