@@ -76,9 +76,7 @@ def model_of(weight, hidden=(), *, bias=None, skip=False, tokens=50.0, vocabular
     model = small(**({"eval_refine_steps": 20, "device": "cpu"} | shape | options))
     counts, transform, _ = prepared(np.random.default_rng(0).poisson(1.0, (10, v)))
     unigram = np.full(v, 1 / v)
-    network = build_network(
-        model.get_params(deep=False), unigram, input_scale=1.0, mean_total=1.0, seed=0
-    )
+    network = build_network(model.get_params(deep=False), unigram, input_scale=1.0, mean_total=1.0, seed=0)
     decoder = network.generative.decoder
     with torch.no_grad():
         decoder.weight.copy_(weight)

@@ -61,9 +61,8 @@ def neighborhoods(
         model.vocabulary_.index(name)  # an unknown one ends it before the work begins
     lists = {}
     for context in ([None] if overall else []) + list(contexts):
-        label = (
-            "no context" if context is None else ", ".join(map(model.vocabulary_.label, context))
-        )
+        words = map(model.vocabulary_.label, context or ())
+        label = "no context" if context is None else ", ".join(words)
         vectors = embeddings(
             model,
             context,
