@@ -15,7 +15,6 @@ from longtail.data.counts import CountMatrix
 from longtail.data.entries import Entries, count_entries
 from longtail.data.files import read_text
 from longtail.data.limits import limit_features
-
 from longtail.data.settings import ReadSettings
 from longtail.errors import DataError, MissingExtraError, ParameterError
 
@@ -136,8 +135,8 @@ def phenotype_counts(
     rich = kept[kept.totals >= min_phenotypes]
     if rich.n_rows == 0:
         raise DataError(
-            f"No disease has {min_phenotypes} phenotypes or more among the {kept.n_features:,} that "
-            f"min_df={min_df} keeps; lower one of them."
+            f"No disease has {min_phenotypes} phenotypes or more among the {kept.n_features:,} "
+            f"that min_df={min_df} keeps; lower one of them."
         )
     return limit_features(rich, ReadSettings())
 
