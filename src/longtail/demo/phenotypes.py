@@ -43,7 +43,7 @@ _IN_CONTEXT: dict[str, tuple[list[str], list[str]]] = {
     "Short stature": (["Brachydactyly", "Genu valgum"], ["Pancytopenia", "Anemia"]),
     "Hepatomegaly": (["Splenomegaly", "Coarse facial features"], ["Hypoglycemia", "Jaundice"]),
 }
-_RECORDS, _LISTED = 3, 6
+_RECORDS, _LISTED, _FEWEST_HIDDEN = 3, 6, 2
 
 Say = Callable[[str], None]
 
@@ -144,7 +144,9 @@ def _complete(
 ) -> list[dict[str, Any]]:
     """For some held-out records, the phenotypes that are probably missing."""
     say("\nCompleting records: what is probably missing (* was hidden from the model)")
-    enough = np.flatnonzero((np.diff(hidden.csr.indptr) >= 2) & (observed.totals <= 25))
+    enough = np.flatnonzero(
+        (np.diff(hidden.csr.indptr) >= _FEWEST_HIDDEN) & (observed.totals <= 25)
+    )
     chosen = np.sort(np.random.default_rng(seed).permutation(enough)[:_RECORDS])
     completed: list[dict[str, Any]] = []
     for d in chosen:
