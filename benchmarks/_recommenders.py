@@ -187,7 +187,7 @@ def ials(
 def _matrix(rows: csr_array) -> Any:
     from scipy.sparse import csr_matrix  # implicit predates sparse arrays
 
-    return csr_matrix(rows, dtype=np.float32)
+    return csr_matrix(rows, dtype=np.float32, copy=True)  # and wants writable arrays
 
 
 # --- this library --------------------------------------------------------------------------------

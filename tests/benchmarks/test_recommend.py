@@ -60,6 +60,7 @@ def test_ease_is_the_same_from_both_sides(n, v):
 def test_ials_finds_two_tastes():
     taste = np.repeat(np.eye(2), 4, axis=1)[np.arange(40) % 2]
     train = csr_array(taste * np.random.default_rng(0).integers(0, 2, taste.shape))
+    train = lt.CountMatrix.from_any(train).csr  # whose arrays are read-only
     scorer = peers.ials(train, 0, factors=2, regularization=0.1, alpha=20.0)
     observed = np.array([[1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]], np.float32)
     scores = scorer(csr_array(observed))
