@@ -142,6 +142,10 @@ def test_descriptions_are_for_reading_and_not_for_comparing():
     assert hash(codes) == hash(Vocabulary(["V30", "401.9", "b"]))
     assert codes.label("401.9") == "401.9 Essential hypertension"
     assert codes.label("b") == "b"
+    assert codes.label("401.9", 12) == "401.9 Essen…"
+    assert codes.label("401.9", 3) == "401.9…"
+    assert codes.listed(["b", "V30"]) == "b; V30 Single liveborn"
+    assert Vocabulary(["a", "b"]).listed("ab") == "a, b"
     for copied in (pickle.loads(pickle.dumps(codes)), copy.deepcopy(codes)):
         assert copied.descriptions == codes.descriptions
     with pytest.raises(TypeError):

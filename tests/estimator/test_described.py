@@ -37,7 +37,7 @@ def test_embeddings_and_neighbors(model):
     assert found["description"].to_list() == [TEXTS.get(f) for f in found["feature"]]
     shown = lt.neighborhoods(model, "w03", [["w00", "w04"]], k=3)
     assert shown.feature == "w03 meaning of w03"
-    assert list(shown.lists) == ["no context", "w00, w04 meaning of w04"]
+    assert list(shown.lists) == ["no context", "w00; w04 meaning of w04"]
     assert "description" in shown.frame().columns
 
 

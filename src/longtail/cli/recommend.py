@@ -224,11 +224,11 @@ def _as_json(
 
 
 def _first_reasons(found: Recommendations, because: list[list[list[str]]]) -> str:
-    label = found.vocabulary.label
     lines = ["", "first recommendation, and the row's own items that speak for it:"]
     for d in range(min(5, len(found))):
         items = found.items(d)
         if items and because[d][0]:
-            own = ", ".join(map(label, because[d][0]))
-            lines.append(f"  {found.row_ids[d]}: {label(items[0])}, because of {own}")
+            named = found.vocabulary.listed
+            first, own = named(items[:1]), named(because[d][0])
+            lines.append(f"  {found.row_ids[d]}: {first}, because of {own}")
     return "\n".join(lines)

@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 from longtail.errors import DataError
 
-__all__ = ["Vocabulary", "feature_label", "suggest_from"]
+__all__ = ["LINE_LABEL", "Vocabulary", "feature_label", "suggest_from"]
+
+LINE_LABEL = 60
+"""Widest label, in characters, where several stand in one line."""
 
 _SHOWN = 5
 # Above this many names, spelling suggestions look only at names with the same first letters.
@@ -50,9 +53,17 @@ def suggest_from(name: str, candidates: Iterable[str], n: int = 5) -> list[str]:
     return [candidate for key in close for candidate in spelled[key]][:n]
 
 
-def feature_label(name: str, description: str | None) -> str:
-    """A feature for people: its name, and what it means where that is known."""
-    return f"{name} {description}" if description else name
+def feature_label(name: str, description: str | None, width: int | None = None) -> str:
+    """A feature for people: its name, and what it means where that is known.
+
+    A description that makes it longer than `width` is cut; the name never is.
+    """
+    if not description:
+        return name
+    label = f"{name} {description}"
+    if width is None or len(label) <= width:
+        return label
+    return f"{label[: max(width - 1, len(name))].rstrip()}…"
 
 
 class Vocabulary:
@@ -227,12 +238,21 @@ class Vocabulary:
         names = [self._names[int(position)] for position in positions]
         return Vocabulary(names, self._descriptions) if self._named else self.positional(len(names))
 
-    def label(self, name: str) -> str:
+    def label(self, name: str, width: int | None = None) -> str:
         """A feature for people: ``"401.9 Essential hypertension"``; the name alone if that is all.
 
-        Every table, figure and command writes features in this way.
+        Every figure and command writes features in this way. `width` cuts long descriptions.
         """
-        return feature_label(name, self._descriptions.get(name))
+        return feature_label(name, self._descriptions.get(name), width)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Features for people in one line, long descriptions cut."""
+        return self.separator.join(self.label(name, LINE_LABEL) for name in names)
+
+    @property
+    def separator(self) -> str:
+        """What stands between features in one line: descriptions have commas of their own."""
+        return "; " if self._descriptions else ", "
 
     def columns(self, names: Sequence[str | None], called: str = "feature") -> dict[str, list[Any]]:
         """Columns of a table that name features: `called`, and ``description`` if there are any."""
@@ -291,7 +311,7 @@ class Vocabulary:
         similar = self.suggest(name) if isinstance(name, str) else []
         meant = self._described_by(name)
         if meant:
-            listed = "; ".join(self.label(found) for found in meant[:_SHOWN])
+            listed = self.listed(meant[:_SHOWN])
             more = f"; and {len(meant) - _SHOWN:,} more" if len(meant) > _SHOWN else ""
             return (
                 f"Unknown feature {name!r} in {size}. Ask for a feature by its name; described "

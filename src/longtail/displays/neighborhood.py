@@ -12,6 +12,8 @@ from longtail.displays.base import altair, inline, styled
 
 __all__ = ["NeighborhoodDisplay"]
 
+_WIDEST = 40  # characters of a label in its column
+
 
 class NeighborhoodDisplay:
     """Lists of neighbours side by side.
@@ -52,7 +54,10 @@ class NeighborhoodDisplay:
         table = table.with_columns(
             shared=pl.len().over("feature") > 1,
             label=pl.Series(
-                [_short(feature_label(*f)) for f in zip(table["feature"], described, strict=True)],
+                [
+                    feature_label(*f, width=_WIDEST)
+                    for f in zip(table["feature"], described, strict=True)
+                ],
                 dtype=pl.String,
             ),
         )
@@ -83,7 +88,3 @@ class NeighborhoodDisplay:
             f"Neighbours of “{self.feature}”",
             "in grey: in more than one context" if len(contexts) > 1 else None,
         )
-
-
-def _short(label: str, width: int = 40) -> str:
-    return label if len(label) <= width else label[: width - 1] + "…"

@@ -11,6 +11,7 @@ import polars as pl
 
 from longtail.data import Vocabulary
 from longtail.data.counts import Unseen
+from longtail.data.vocabulary import LINE_LABEL
 from longtail.evaluation.topk import NOTHING
 
 __all__ = ["Recommendations"]
@@ -115,11 +116,11 @@ class Recommendations:
     def __str__(self) -> str:
         n, k = self.indices.shape
         lines = [f"{k} recommendation(s) for each of {n:,} row(s)"]
-        between = "; " if self.vocabulary.descriptions else ", "
+        between = self.vocabulary.separator
         for d in range(min(n, _SHOWN_ROWS)):
             listed = self.items(d)
             shown = between.join(
-                f"{self.vocabulary.label(name)} {score:.2g}"
+                f"{self.vocabulary.label(name, LINE_LABEL)} {score:.2g}"
                 for name, score in zip(listed[:_SHOWN_ITEMS], self.scores[d], strict=False)
             )
             more = f"{between}…" if len(listed) > _SHOWN_ITEMS else ""

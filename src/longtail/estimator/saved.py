@@ -12,6 +12,7 @@ import torch
 from longtail.archive import Archive, read_archive
 from longtail.data import Vocabulary
 from longtail.data.settings import ReadSettings
+from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import ArchiveError, LongtailError, ParameterError
 from longtail.estimator.network import build_network, resolve_device
 from longtail.features import FeatureTransform
@@ -172,7 +173,8 @@ def _card(model: NonlinearFactorAnalysis) -> str:
     """A model card: what this is, from what it was made, how it scored."""
     info: dict[str, Any] = model.fit_info_
     last = model.history_[info["best_epoch"] - 1] if len(model.history_) else None
-    names = ", ".join(f"`{model.vocabulary_.label(n)}`" for n in model.vocabulary_.names[:12])
+    label = model.vocabulary_.label
+    names = ", ".join(f"`{label(n, LINE_LABEL)}`" for n in model.vocabulary_.names[:12])
     lines = [
         "# Model card",
         "",

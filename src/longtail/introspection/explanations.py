@@ -108,7 +108,7 @@ class Explanation:
             ).iter_rows()
         ]
         lines += [
-            f"  {share:+.3f}  z{k} at {mean:+.2f}: {', '.join(map(label, features))}"
+            f"  {share:+.3f}  z{k} at {mean:+.2f}: {self.vocabulary.listed(features)}"
             for k, mean, share, features in self.directions.iter_rows()
         ]
         return "\n".join(lines)

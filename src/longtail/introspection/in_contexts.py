@@ -61,8 +61,7 @@ def neighborhoods(
         model.vocabulary_.index(name)  # an unknown one ends it before the work begins
     lists = {}
     for context in ([None] if overall else []) + list(contexts):
-        words = map(model.vocabulary_.label, context or ())
-        label = "no context" if context is None else ", ".join(words)
+        label = "no context" if context is None else model.vocabulary_.listed(context)
         vectors = embeddings(
             model,
             context,

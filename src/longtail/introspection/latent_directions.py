@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.data import CountMatrix, Vocabulary
+from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import JacobianKind
@@ -197,7 +198,9 @@ class Directions:
             lines.append(f"\n{d.name}: {d.share:.1%} of the Jacobian{spread}")
             for sign, e in (("+", d.positive), ("−", d.negative)):
                 npmi = "" if e.coherence is None else f"   [NPMI {e.coherence:+.2f}]"
-                words = between.join(f"{label(name)} {weight:.2g}" for name, weight in e.features)
+                words = between.join(
+                    f"{label(name, LINE_LABEL)} {weight:.2g}" for name, weight in e.features
+                )
                 lines.append(f"  {sign} {words}{npmi}")
                 if e.rows:
                     lines.append("      rows: " + ", ".join(f"{r} ({x:.1f})" for r, x in e.rows))
