@@ -29,7 +29,7 @@ class Corpus:
 
 CORPORA = {
     "docstrings": Corpus(rows=9000, epochs=25),
-    "imports": Corpus(rows=None, epochs=40),
+    "imports": Corpus(rows=None, epochs=30),
     "phenotypes": Corpus(rows=None, epochs=20),
 }
 
