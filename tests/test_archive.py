@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -232,3 +233,41 @@ def test_an_empty_folder_is_filled(tmp_path):
     (tmp_path / "model").mkdir()
     write_archive(tmp_path / "model", example())
     assert read_archive(tmp_path / "model").config["kind"] == "test"
+
+
+# --- descriptions -------------------------------------------------------------------------------
+
+
+def test_descriptions_are_a_file_more_and_only_if_there_are_any(folder):
+    assert read_archive(folder).descriptions == {}
+    described = replace(example(), descriptions={"é": "accent"})
+    write_archive(folder, described)
+    assert read_archive(folder).descriptions == {"é": "accent"}
+    assert "descriptions.json" in {p.name for p in folder.iterdir()}
+    write_archive(folder, example())  # a folder with the file is still a model, and is replaced
+    assert "descriptions.json" not in {p.name for p in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'["accent"]', "does not map"),
+        (b'{"w": 3}', "does not map"),
+        (b'{"w": "double u", "z": "last"}', "describes 1 features .* such as 'z'"),
+        (b"{", "not valid JSON"),
+    ],
+)
+def test_descriptions_that_are_none(folder, content, message):
+    rewrite(folder, "descriptions.json", content)
+    with pytest.raises(ArchiveError, match=message):
+        read_archive(folder)
+
+
+def test_altered_or_missing_descriptions(folder):
+    write_archive(folder, replace(example(), descriptions={"w": "double u"}))
+    (folder / "descriptions.json").write_bytes(b'{"w": "double-u"}   ')
+    with pytest.raises(ArchiveError, match="does not match its SHA-256"):
+        read_archive(folder)
+    (folder / "descriptions.json").unlink()
+    with pytest.raises(ArchiveError, match="incomplete"):
+        read_archive(folder)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from longtail.data import Vocabulary as Vocabulary
     from longtail.data import drop_duplicates as drop_duplicates
     from longtail.data import read_counts as read_counts
+    from longtail.data import read_descriptions as read_descriptions
     from longtail.data import read_like as read_like
     from longtail.data import split_by_time as split_by_time
     from longtail.data import split_edges as split_edges
@@ -101,6 +102,7 @@ _HOMES = {
     "rank_scores": "longtail.evaluation",
     "preset": "longtail.presets",
     "read_counts": "longtail.data",
+    "read_descriptions": "longtail.data",
     "read_like": "longtail.data",
     "save_plot": "longtail.displays",
     "spectrum": "longtail.introspection",

@@ -3,6 +3,7 @@
     config.json          format and library versions, every parameter, how to read data
     weights.safetensors  parameters of the model, idf, training word frequencies
     vocabulary.json      feature names, in order
+    descriptions.json    what features mean, by name; only if something is known
     history.json         one record an epoch
     README.md            a model card, which may be edited
     manifest.json        size and SHA-256 of each of these
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,6 +35,8 @@ FORMAT_VERSION = 2
 
 _MANIFEST, _CARD, _WEIGHTS = "manifest.json", "README.md", "weights.safetensors"
 _CHECKED = ("config.json", _WEIGHTS, "vocabulary.json", "history.json")
+_DESCRIPTIONS = "descriptions.json"
+_FILES = {_MANIFEST, _CARD, _DESCRIPTIONS, *_CHECKED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,8 @@ class Archive:
         JSON-ready records, one an epoch.
     card
         Model card, Markdown.
+    descriptions
+        What features mean, by name; of some of them, or none.
     """
 
     config: dict[str, Any]
@@ -59,6 +64,7 @@ class Archive:
     vocabulary: list[str]
     history: list[dict[str, Any]]
     card: str
+    descriptions: dict[str, str] = field(default_factory=dict)
 
 
 def write_archive(path: str | Path, archive: Archive) -> None:
@@ -110,7 +116,7 @@ def check_replaceable(path: str | Path) -> None:
     if target.is_dir():
         names = {path.name for path in target.iterdir()}
         # Replacing removes the folder, so nothing else may be in it.
-        if names and not {_MANIFEST, _WEIGHTS} <= names <= {_MANIFEST, _CARD, *_CHECKED}:
+        if names and not {_MANIFEST, _WEIGHTS} <= names <= _FILES:
             raise ArchiveError(
                 f"{target} is not a saved model, or holds other files too: it is left as it is. "
                 "Choose a new folder."
@@ -128,6 +134,8 @@ def _write_files(folder: Path, archive: Archive) -> None:
         "history.json": _json(archive.history),
         _CARD: archive.card.encode(),
     }
+    if archive.descriptions:
+        contents[_DESCRIPTIONS] = _json(archive.descriptions)
     manifest = {
         "format_version": FORMAT_VERSION,
         "files": {
@@ -167,7 +175,9 @@ def read_archive(path: str | Path) -> Archive:
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(files.get(n), dict) for n in _CHECKED):
         raise ArchiveError(f"{folder / _MANIFEST} does not list {', '.join(_CHECKED)}: damaged.")
-    data = {name: _read(folder / name) for name in _CHECKED}
+    # Models of features without descriptions, and all earlier ones, do not have the last.
+    listed = [*_CHECKED, *([_DESCRIPTIONS] if isinstance(files.get(_DESCRIPTIONS), dict) else [])]
+    data = {name: _read(folder / name) for name in listed}
     for name, content in data.items():
         _check_content(folder / name, content, files[name])
     try:
@@ -180,9 +190,11 @@ def read_archive(path: str | Path) -> Archive:
     history = _parse(folder / "history.json", data["history.json"])
     if not isinstance(vocabulary, list) or not all(isinstance(v, str) for v in vocabulary):
         raise ArchiveError(f"{folder / 'vocabulary.json'} is not a list of feature names.")
+    descriptions = _parse(folder / _DESCRIPTIONS, data.get(_DESCRIPTIONS, b"{}"))
+    _check_descriptions(folder / _DESCRIPTIONS, descriptions, vocabulary)
     card = folder / _CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Archive(config, tensors, vocabulary, history, text)
+    return Archive(config, tensors, vocabulary, history, text, descriptions)
 
 
 def _read(path: Path) -> bytes:
@@ -200,6 +212,19 @@ def _parse(path: Path, data: bytes) -> Any:
         return json.loads(data.decode("utf-8"))
     except ValueError as error:
         raise ArchiveError(f"{path} is not valid JSON ({error}): the file is damaged.") from error
+
+
+def _check_descriptions(path: Path, descriptions: Any, vocabulary: list[str]) -> None:
+    if not isinstance(descriptions, dict) or not all(
+        isinstance(text, str) for text in descriptions.values()
+    ):
+        raise ArchiveError(f"{path} does not map feature names to descriptions.")
+    unknown = descriptions.keys() - set(vocabulary)
+    if unknown:
+        raise ArchiveError(
+            f"{path} describes {len(unknown):,} features that the vocabulary does not have, such "
+            f"as {min(unknown)!r}. The files are not those that were saved together."
+        )
 
 
 def _check_version(folder: Path, holder: Any) -> None:

@@ -165,6 +165,35 @@ def test_fit_and_evaluate_take_records_of_codes(tmp_path):
     assert "duplicate (row, feature) pairs were summed" in done.stderr
 
 
+def test_what_codes_mean_is_told_after_the_fit(tmp_path):
+    rng = np.random.default_rng(0)
+    codes = [rng.choice(["250.0", "401.9", "V58.6"], 2, replace=False).tolist() for _ in range(40)]
+    pl.DataFrame({"codes": codes}).write_parquet(tmp_path / "train.parquet")
+    (tmp_path / "texts.csv").write_text('code,text\n401.9,"Hypertension, essential"\n9,other\n')
+    command = ["fit", tmp_path / "train.parquet", "--feature-column", "codes", *SMALL]
+    done = run(*command, "--out", tmp_path / "m", "--descriptions", tmp_path / "texts.csv")
+    assert done.returncode == 0, done.stderr
+    assert "descriptions of 1 of 3 features" in done.stderr
+    done = run("neighbors", tmp_path / "m", "401.9")
+    assert done.stdout.startswith("401.9 Hypertension, essential\n")
+    done = run("neighbors", tmp_path / "m", "hypertension")
+    assert done.returncode == 2
+    assert "401.9 Hypertension, essential" in done.stderr
+    done = run("recommend", tmp_path / "m", tmp_path / "train.parquet", "--json", "-k", "1")
+    first = json.loads(done.stdout)["recommendations"][0]
+    assert first["descriptions"] == [{"401.9": "Hypertension, essential"}.get(first["items"][0])]
+    (tmp_path / "texts.csv").write_text("code,text\n9,other\n")
+    done = run(*command, "--out", tmp_path / "n", "--descriptions", tmp_path / "texts.csv")
+    assert done.returncode == 2
+    assert "describes none of the 3 features" in done.stderr
+
+
+def test_the_demo_knows_its_corpora(tmp_path):
+    done = run("demo", "--corpus", "nothing", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "'docstrings', 'imports', 'phenotypes'" in done.stderr
+
+
 def test_the_same_seed_gives_the_same_model(folder, tmp_path):
     done = run("fit", folder / "train.parquet", "--out", tmp_path / "again", *SMALL)
     assert done.returncode == 0, done.stderr

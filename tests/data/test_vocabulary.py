@@ -128,3 +128,66 @@ def test_from_file_refuses(tmp_path, content, message):
 def test_from_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"Cannot read the vocabulary file .*No such file"):
         Vocabulary.from_file(tmp_path / "nowhere.txt")
+
+
+# --- descriptions -------------------------------------------------------------------------------
+
+TEXTS = {"401.9": "Essential  hypertension\n", "V30": "Single liveborn", "x": "of nobody", "b": " "}
+
+
+def test_descriptions_are_for_reading_and_not_for_comparing():
+    codes = Vocabulary(["V30", "401.9", "b"], TEXTS)
+    assert codes.descriptions == {"V30": "Single liveborn", "401.9": "Essential hypertension"}
+    assert codes == Vocabulary(["V30", "401.9", "b"])
+    assert hash(codes) == hash(Vocabulary(["V30", "401.9", "b"]))
+    assert codes.label("401.9") == "401.9 Essential hypertension"
+    assert codes.label("b") == "b"
+    assert codes.label("401.9", 12) == "401.9 Essen…"
+    assert codes.label("401.9", 3) == "401.9…"
+    assert codes.listed(["b", "V30"]) == "b; V30 Single liveborn"
+    assert Vocabulary(["a", "b"]).listed("ab") == "a, b"
+    for copied in (pickle.loads(pickle.dumps(codes)), copy.deepcopy(codes)):
+        assert copied.descriptions == codes.descriptions
+    with pytest.raises(TypeError):
+        codes.descriptions["b"] = "changed"
+
+
+@given(name_lists, st.data())
+def test_selected_features_keep_their_descriptions(names, data):
+    texts = {name: f"<{name}>" for name in data.draw(st.sets(st.sampled_from(names or ["a"])))}
+    vocabulary = Vocabulary(names, texts)
+    chosen = data.draw(st.permutations(range(len(names))))[: len(names) // 2]
+    part = vocabulary.select(chosen)
+    assert part.names == tuple(names[i] for i in chosen)
+    assert part.descriptions == {
+        name: vocabulary.descriptions[name]
+        for name in part.names
+        if name in vocabulary.descriptions
+    }
+
+
+def test_columns_of_tables():
+    plain, codes = Vocabulary(["a", "b"]), Vocabulary(["a", "b"], {"a": "first"})
+    assert plain.columns(["b", None]) == {"feature": ["b", None]}
+    assert codes.columns(["b", "a", None], "item") == {
+        "item": ["b", "a", None],
+        "description": [None, "first", None],
+    }
+
+
+def test_descriptions_are_added_to():
+    codes = Vocabulary(["a", "b"], {"a": "first"}).described({"b": "second", "a": "1st"})
+    assert codes.descriptions == {"a": "1st", "b": "second"}
+    assert codes.described_like(Vocabulary(["a"], {"a": "other"})) is codes
+    assert Vocabulary(["b"]).described_like(codes).descriptions == {"b": "second"}
+    assert Vocabulary.positional(1).select([0]) == Vocabulary.positional(1)
+    with pytest.raises(DataError, match="these columns have none"):
+        Vocabulary.positional(2).described({"0": "zero"})
+    with pytest.raises(DataError, match=r"that of 'a' is 3 \(int\)"):
+        Vocabulary(["a"], {"a": 3})
+
+
+def test_who_asks_by_the_description_hears_the_name():
+    codes = Vocabulary(["401.9", "V30"], TEXTS)
+    with pytest.raises(DataError, match=r"described so are: 401\.9 Essential hypertension"):
+        codes.index("Hypertension")

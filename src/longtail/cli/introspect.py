@@ -100,7 +100,7 @@ def neighbors(
             }
         )
     else:
-        result("\n\n".join(_listed(feature, c, t) for c, t in display.lists.items()))
+        result("\n\n".join(_listed(display.feature, c, t) for c, t in display.lists.items()))
 
 
 def spectrum(
@@ -293,10 +293,14 @@ def _label(path: Path, paths: list[Path]) -> str:
 
 
 def _listed(feature: str, context: str, table: Any) -> str:
+    from longtail.data.vocabulary import feature_label
+
     title = feature if context == "no context" else f"{feature} in the context of {context}"
-    width = max((len(name) for name in table["feature"]), default=0)
+    described = table["description"] if "description" in table.columns else [None] * table.height
+    labels = [feature_label(*named) for named in zip(table["feature"], described, strict=True)]
+    width = max(map(len, labels), default=0)
     lines = [
-        f"  {rank:>3}  {name:<{width}}  {similarity:.3g}"
-        for rank, name, similarity in table.iter_rows()
+        f"  {rank:>3}  {label:<{width}}  {similarity:.3g}"
+        for rank, label, similarity in zip(table["rank"], labels, table["similarity"], strict=True)
     ]
     return "\n".join([title, *lines])

@@ -71,6 +71,9 @@ def log_summary(path: Path, rows: CountMatrix) -> None:
         "duplicate rows"
     )
     _log_repeated(rows)
+    described = len(rows.vocabulary.descriptions)
+    if described:
+        log(f"descriptions of {described:,} of {rows.n_features:,} features")
 
 
 def _log_repeated(rows: CountMatrix) -> None:

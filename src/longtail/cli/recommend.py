@@ -228,5 +228,7 @@ def _first_reasons(found: Recommendations, because: list[list[list[str]]]) -> st
     for d in range(min(5, len(found))):
         items = found.items(d)
         if items and because[d][0]:
-            lines.append(f"  {found.row_ids[d]}: {items[0]}, because of {', '.join(because[d][0])}")
+            named = found.vocabulary.listed
+            first, own = named(items[:1]), named(because[d][0])
+            lines.append(f"  {found.row_ids[d]}: {first}, because of {own}")
     return "\n".join(lines)

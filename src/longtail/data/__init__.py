@@ -5,8 +5,10 @@ from __future__ import annotations
 from longtail.data.batches import Batch, Batches
 from longtail.data.corpora import docstring_counts, load_docstrings
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.descriptions import read_descriptions
 from longtail.data.holdout import split_edges, split_fold_in, split_items
 from longtail.data.imports import import_counts, load_imports
+from longtail.data.phenotypes import load_phenotypes, phenotype_counts
 from longtail.data.read import read_counts, read_like
 from longtail.data.settings import ReadSettings
 from longtail.data.splits import drop_duplicates, duplicate_groups, split_rows
@@ -26,7 +28,10 @@ __all__ = [
     "import_counts",
     "load_docstrings",
     "load_imports",
+    "load_phenotypes",
+    "phenotype_counts",
     "read_counts",
+    "read_descriptions",
     "read_like",
     "split_by_time",
     "split_edges",

@@ -167,8 +167,12 @@ class CountMatrix:
                     "These counts have feature names already, and they differ from the "
                     "vocabulary given. Use counts.align(vocabulary) to reorder columns by name."
                 )
-            result = replace(result, vocabulary=asked)
+            result = replace(result, vocabulary=asked.described_like(self.vocabulary))
         return result
+
+    def described(self, descriptions: Mapping[str, str]) -> CountMatrix:
+        """Return the same counts with descriptions of features; see `Vocabulary.described`."""
+        return replace(self, vocabulary=self.vocabulary.described(descriptions))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -268,10 +272,7 @@ class CountMatrix:
             )
         if len(np.unique(columns)) != len(columns):
             raise DataError("Column numbers must be distinct, but some are repeated.")
-        if self.vocabulary.named:
-            vocabulary = Vocabulary(self.vocabulary[int(column)] for column in columns)
-        else:
-            vocabulary = Vocabulary.positional(len(columns))
+        vocabulary = self.vocabulary.select(columns)
         target = np.full(self.n_features, -1, dtype=np.int64)
         target[columns] = np.arange(len(columns))
         return self._with_columns(target, vocabulary)
@@ -297,15 +298,18 @@ class CountMatrix:
 
         Features that `vocabulary` does not have are removed and counted; features that are
         missing here become empty columns. If either side has no names, columns are matched by
-        position and the widths must agree.
+        position and the widths must agree. Descriptions are those of `vocabulary`, or of this
+        matrix if it has none.
 
         Raises
         ------
         DataError
             If widths differ where positions must be used, or no name is common to both.
         """
+        vocabulary = vocabulary.described_like(self.vocabulary)
         if self.vocabulary == vocabulary:
-            return self, NOTHING_UNSEEN
+            same = self.vocabulary.descriptions == vocabulary.descriptions
+            return (self if same else replace(self, vocabulary=vocabulary)), NOTHING_UNSEEN
         if not (self.vocabulary.named and vocabulary.named):
             if len(vocabulary) != self.n_features:
                 raise width_error(self.vocabulary, vocabulary)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.descriptions import describe
 from longtail.data.docword import read_docword
 from longtail.data.formats import FORMATS, known_formats, resolve_format
 from longtail.data.h5ad import read_h5ad
@@ -61,6 +62,7 @@ def read_counts(
     *,
     settings: ReadSettings | None = None,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
+    descriptions: Mapping[str, str] | str | Path | None = None,
     **fields: Any,
 ) -> CountMatrix:
     """Read counts from a file or a folder.
@@ -79,6 +81,9 @@ def read_counts(
         Keep exactly these features, in this order: a `Vocabulary`, names, or the path of a file
         with one a line. The limits min_df, max_df and max_features then do not apply. Features
         outside it are reported in a `DataWarning`.
+    descriptions
+        What features mean, such as the texts of codes: a mapping, or the path of a table with
+        the columns feature and description; see `longtail.data.read_descriptions`.
     **fields
         Fields of `ReadSettings` to set, such as ``text_column="body"``.
 
@@ -98,7 +103,8 @@ def read_counts(
     chosen = replace(chosen, format=_format_for(path, chosen))
     counts = _read(path, chosen)
     if vocabulary is None:
-        return replace(_limited(counts, path), n_repeated=counts.n_repeated)
+        kept = replace(_limited(counts, path), n_repeated=counts.n_repeated)
+        return _described(kept, descriptions, chosen)
     wanted = _as_vocabulary(vocabulary)
     aligned, unseen = _widened(counts, wanted).align(wanted)
     if unseen.n_features:
@@ -109,7 +115,8 @@ def read_counts(
             DataWarning,
             stacklevel=2,
         )
-    return replace(aligned, n_repeated=counts.n_repeated)
+    kept = replace(aligned, n_repeated=counts.n_repeated)
+    return _described(kept, descriptions, chosen)
 
 
 def read_like(
@@ -152,6 +159,16 @@ def read_like(
 def _settings_with(settings: ReadSettings | None, fields: Mapping[str, Any]) -> ReadSettings:
     check_field_names(fields)
     return replace(settings or ReadSettings(), **fields)
+
+
+def _described(
+    counts: CountMatrix,
+    descriptions: Mapping[str, str] | str | Path | None,
+    settings: ReadSettings,
+) -> CountMatrix:
+    if descriptions is None:
+        return counts
+    return describe(counts, descriptions, strip_dots=settings.strip_dots)
 
 
 def _as_vocabulary(given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ import numpy.typing as npt
 
 from longtail.errors import DataError
 
-__all__ = ["Vocabulary", "suggest_from"]
+__all__ = ["LINE_LABEL", "Vocabulary", "feature_label", "suggest_from"]
+
+LINE_LABEL = 60
+"""Widest label, in characters, where several stand in one line."""
 
 _SHOWN = 5
 # Above this many names, spelling suggestions look only at names with the same first letters.
@@ -49,21 +53,39 @@ def suggest_from(name: str, candidates: Iterable[str], n: int = 5) -> list[str]:
     return [candidate for key in close for candidate in spelled[key]][:n]
 
 
+def feature_label(name: str, description: str | None, width: int | None = None) -> str:
+    """A feature for people: its name, and what it means where that is known.
+
+    A description that makes it longer than `width` is cut; the name never is.
+    """
+    if not description:
+        return name
+    label = f"{name} {description}"
+    if width is None or len(label) <= width:
+        return label
+    return f"{label[: max(width - 1, len(name))].rstrip()}…"
+
+
 class Vocabulary:
     """An immutable list of distinct feature names; column ``i`` is called ``names[i]``.
 
     Two vocabularies are equal when they hold the same names in the same order (and are both
-    named, or both positional), so they can serve as dictionary keys.
+    named, or both positional), so they can serve as dictionary keys. What the names mean is for
+    reading only: descriptions do not count.
 
     Parameters
     ----------
     names
         The feature names in column order. Every name must be a `str` and occur once.
+    descriptions
+        What features mean, by name, such as the text of a code. Some may be missing, and those
+        of other features are left out.
 
     Raises
     ------
     DataError
-        If a name is not a string or occurs twice; the message says which and where.
+        If a name is not a string or occurs twice, or a description is not a string; the message
+        says which and where.
 
     Examples
     --------
@@ -72,16 +94,19 @@ class Vocabulary:
     1
     >>> words.codes(["tree", "leaf"]).tolist()
     [1, -1]
+    >>> Vocabulary(["401.9"], {"401.9": "Essential hypertension"}).label("401.9")
+    '401.9 Essential hypertension'
     """
 
-    __slots__ = ("_hash", "_lookup", "_named", "_names")
+    __slots__ = ("_descriptions", "_hash", "_lookup", "_named", "_names")
 
     _names: tuple[str, ...]
+    _descriptions: Mapping[str, str]
     _named: bool
     _lookup: dict[str, int] | None
     _hash: int | None
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], descriptions: Mapping[str, str] | None = None) -> None:
         if isinstance(names, str):
             raise DataError(
                 f"A vocabulary needs a list of feature names, but got the single string "
@@ -100,6 +125,9 @@ class Vocabulary:
         if len(lookup) != len(listed):
             raise DataError(_duplicate_message(listed))
         self._fill(listed, lookup, named=True)
+        if descriptions:
+            known = _known_descriptions(lookup, descriptions)
+            object.__setattr__(self, "_descriptions", MappingProxyType(known))
 
     def _fill(self, names: tuple[str, ...], lookup: dict[str, int] | None, *, named: bool) -> None:
         # Attribute assignment is blocked below, so the one place that fills goes around it.
@@ -107,6 +135,7 @@ class Vocabulary:
         object.__setattr__(self, "_lookup", lookup)
         object.__setattr__(self, "_named", named)
         object.__setattr__(self, "_hash", None)
+        object.__setattr__(self, "_descriptions", MappingProxyType({}))
 
     @classmethod
     def positional(cls, n: int) -> Vocabulary:
@@ -176,6 +205,64 @@ class Vocabulary:
         return self._named
 
     @property
+    def descriptions(self) -> Mapping[str, str]:
+        """What features mean, by name; without those of which nothing is known."""
+        return self._descriptions
+
+    def described(self, descriptions: Mapping[str, str]) -> Vocabulary:
+        """Return the same names with these descriptions besides those there are.
+
+        Raises
+        ------
+        DataError
+            If the columns have no names, or a description is not a string.
+        """
+        if not self._named:
+            raise DataError(
+                "Descriptions belong to feature names, but these columns have none. Name them "
+                "first: CountMatrix.from_any(counts, vocabulary=names)."
+            )
+        return Vocabulary(self._names, {**self._descriptions, **descriptions})
+
+    def described_like(self, other: Vocabulary) -> Vocabulary:
+        """Return this vocabulary, with the descriptions of another if it has none of its own."""
+        if self._descriptions or not other._descriptions or not self._named:
+            return self
+        return self.described(other._descriptions)
+
+    def select(self, positions: Iterable[int]) -> Vocabulary:
+        """Return the features at these positions, in their order.
+
+        Columns without names stay so, and are numbered anew.
+        """
+        names = [self._names[int(position)] for position in positions]
+        return Vocabulary(names, self._descriptions) if self._named else self.positional(len(names))
+
+    def label(self, name: str, width: int | None = None) -> str:
+        """A feature for people: ``"401.9 Essential hypertension"``; the name alone if that is all.
+
+        Every figure and command writes features in this way. `width` cuts long descriptions.
+        """
+        return feature_label(name, self._descriptions.get(name), width)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Features for people in one line, long descriptions cut."""
+        return self.separator.join(self.label(name, LINE_LABEL) for name in names)
+
+    @property
+    def separator(self) -> str:
+        """What stands between features in one line: descriptions have commas of their own."""
+        return "; " if self._descriptions else ", "
+
+    def columns(self, names: Sequence[str | None], called: str = "feature") -> dict[str, list[Any]]:
+        """Columns of a table that name features: `called`, and ``description`` if there are any."""
+        columns: dict[str, list[Any]] = {called: list(names)}
+        if self._descriptions:
+            get = self._descriptions.get
+            columns["description"] = [None if n is None else get(n) for n in names]
+        return columns
+
+    @property
     def _index_of(self) -> dict[str, int]:
         if self._lookup is None:
             object.__setattr__(self, "_lookup", {name: i for i, name in enumerate(self._names)})
@@ -222,9 +309,25 @@ class Vocabulary:
                 f"between 0 and {len(self) - 1}, written as a string."
             )
         similar = self.suggest(name) if isinstance(name, str) else []
+        meant = self._described_by(name)
+        if meant:
+            listed = self.listed(meant[:_SHOWN])
+            more = f"; and {len(meant) - _SHOWN:,} more" if len(meant) > _SHOWN else ""
+            return (
+                f"Unknown feature {name!r} in {size}. Ask for a feature by its name; described "
+                f"so are: {listed}{more}."
+            )
         if similar:
             return f"Unknown feature {name!r} in {size}. Did you mean {_quote(similar)}?"
         return f"Unknown feature {name!r} in {size}, and nothing is spelled like it."
+
+    def _described_by(self, text: object) -> list[str]:
+        """Return the features whose description holds a text, the shortest first."""
+        if not isinstance(text, str) or not text.strip():
+            return []
+        asked = text.strip().casefold()
+        found = [n for n, said in self._descriptions.items() if asked in said.casefold()]
+        return sorted(found, key=lambda name: len(self._descriptions[name]))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -266,12 +369,32 @@ class Vocabulary:
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Copies are rebuilt from content: hashes of strings differ between processes.
         if self._named:
-            return Vocabulary, (self._names,)
+            return Vocabulary, (self._names, dict(self._descriptions))
         return Vocabulary.positional, (len(self),)
 
 
 def _quote(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
+
+
+def _known_descriptions(
+    lookup: Mapping[str, int], descriptions: Mapping[str, str]
+) -> dict[str, str]:
+    """The descriptions of features that there are, in one line each, blank ones left out."""
+    known = {}
+    for name in lookup:
+        text = descriptions.get(name)
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise DataError(
+                f"Descriptions must be strings, but that of {name!r} is {text!r} "
+                f"({type(text).__name__})."
+            )
+        tidy = " ".join(text.split())
+        if tidy:
+            known[name] = tidy
+    return known
 
 
 def _duplicate_message(names: Sequence[str]) -> str:

@@ -7,9 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from longtail.data.vocabulary import feature_label
 from longtail.displays.base import altair, inline, styled
 
 __all__ = ["NeighborhoodDisplay"]
+
+_WIDEST = 40  # characters of a label in its column
 
 
 class NeighborhoodDisplay:
@@ -18,9 +21,10 @@ class NeighborhoodDisplay:
     Parameters
     ----------
     feature
-        Whose neighbours.
+        Whose neighbours, in words.
     lists
-        For each context, in words, a table with rank, feature and similarity.
+        For each context, in words, a table with rank, feature, similarity and, where features
+        have them, description.
     """
 
     def __init__(self, feature: str, lists: Mapping[str, pl.DataFrame]) -> None:
@@ -28,7 +32,7 @@ class NeighborhoodDisplay:
         self.lists = dict(lists)
 
     def frame(self) -> pl.DataFrame:
-        """One line a context and neighbour: context, rank, feature, similarity."""
+        """One line a context and neighbour: context, rank, feature, description, similarity."""
         tables = [t.select(pl.lit(c).alias("context"), pl.all()) for c, t in self.lists.items()]
         return pl.concat(tables)
 
@@ -45,8 +49,17 @@ class NeighborhoodDisplay:
         alt = altair()
         table = self.frame()
         contexts = list(self.lists)
+        wide = 260 if "description" in table.columns else 190
+        described = table["description"] if "description" in table.columns else [None] * len(table)
         table = table.with_columns(
             shared=pl.len().over("feature") > 1,
+            label=pl.Series(
+                [
+                    feature_label(*f, width=_WIDEST)
+                    for f in zip(table["feature"], described, strict=True)
+                ],
+                dtype=pl.String,
+            ),
         )
         base = alt.Chart(inline(alt, table)).encode(
             x=alt.X(
@@ -59,15 +72,15 @@ class NeighborhoodDisplay:
                     labelFontSize=12,
                     ticks=False,
                     domain=False,
-                    labelLimit=220,
+                    labelLimit=max(220, wide - 10),
                 ),
             ),
             y=alt.Y("rank:O", title=None, axis=None),
         )
         color = alt.condition("datum.shared", alt.value("#999"), alt.value("#1f4e79"))
-        words = base.mark_text(fontSize=13).encode(text="feature:N", color=color)
+        words = base.mark_text(fontSize=13).encode(text="label:N", color=color)
         chart = words.properties(
-            width=max(190 * len(contexts), 240),
+            width=max(wide * len(contexts), 240),
             height=24 * max((t.height for t in self.lists.values()), default=1),
         )
         return styled(

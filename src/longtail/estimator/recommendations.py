@@ -11,11 +11,13 @@ import polars as pl
 
 from longtail.data import Vocabulary
 from longtail.data.counts import Unseen
+from longtail.data.vocabulary import LINE_LABEL
 from longtail.evaluation.topk import NOTHING
 
 __all__ = ["Recommendations"]
 
 _SHOWN_ROWS, _SHOWN_ITEMS = 5, 5
+_TEXTS = {"item": pl.String, "description": pl.String}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +65,20 @@ class Recommendations:
     def frame(self) -> pl.DataFrame:
         """One line a recommendation: row_id, rank (from 1), item, score, no_history.
 
-        Item and score are null where too few items were left.
+        Where items have descriptions, these follow the item. Item and score are null where too
+        few items were left.
         """
         n, k = self.indices.shape
-        names = pl.Series("item", self.vocabulary.names, dtype=pl.String)
+        names = pl.DataFrame(
+            self.vocabulary.columns(self.vocabulary.names, "item"), schema_overrides=_TEXTS
+        )
         column = pl.Series(self.indices.ravel())
         scores = pl.Series("score", self.scores.ravel(), dtype=pl.Float32)
         return pl.DataFrame(
             {
                 "row_id": self.row_ids.gather(np.repeat(np.arange(n), k)),
                 "rank": np.tile(np.arange(1, k + 1), n),
-                "item": names.gather(column.replace(NOTHING, None)),
+                **{c.name: c.gather(column.replace(NOTHING, None)) for c in names},
                 "score": scores.fill_nan(None),
                 "no_history": np.repeat(self.no_history, k),
             }
@@ -95,23 +100,30 @@ class Recommendations:
             "recommendations": [
                 {
                     "row_id": row_id,
-                    "items": self.items(d),
+                    **self._named(self.items(d)),
                     "scores": [float(s) for s in self.scores[d] if not np.isnan(s)],
                 }
                 for d, row_id in enumerate(self.row_ids)
             ],
         }
 
+    def _named(self, items: list[str]) -> dict[str, Any]:
+        columns = self.vocabulary.columns(items, "items")
+        if "description" in columns:
+            columns["descriptions"] = columns.pop("description")
+        return columns
+
     def __str__(self) -> str:
         n, k = self.indices.shape
         lines = [f"{k} recommendation(s) for each of {n:,} row(s)"]
+        between = self.vocabulary.separator
         for d in range(min(n, _SHOWN_ROWS)):
             listed = self.items(d)
-            shown = ", ".join(
-                f"{name} {score:.2g}"
+            shown = between.join(
+                f"{self.vocabulary.label(name, LINE_LABEL)} {score:.2g}"
                 for name, score in zip(listed[:_SHOWN_ITEMS], self.scores[d], strict=False)
             )
-            more = ", …" if len(listed) > _SHOWN_ITEMS else ""
+            more = f"{between}…" if len(listed) > _SHOWN_ITEMS else ""
             mark = " (no history)" if self.no_history[d] else ""
             lines.append(f"  {self.row_ids[d]}{mark}: {shown or 'nothing left'}{more}")
         if n > _SHOWN_ROWS:

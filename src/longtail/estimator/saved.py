@@ -12,6 +12,7 @@ import torch
 from longtail.archive import Archive, read_archive
 from longtail.data import Vocabulary
 from longtail.data.settings import ReadSettings
+from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import ArchiveError, LongtailError, ParameterError
 from longtail.estimator.network import build_network, resolve_device
 from longtail.features import FeatureTransform
@@ -61,8 +62,14 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
         "named_features": model.vocabulary_.named,
         "read": None if model.read_settings_ is None else model.read_settings_.to_dict(),
     }
+    vocabulary = model.vocabulary_
     return Archive(
-        config, tensors, list(model.vocabulary_.names), model.history_.to_list(), _card(model)
+        config=config,
+        tensors=tensors,
+        vocabulary=list(vocabulary.names),
+        history=model.history_.to_list(),
+        card=_card(model),
+        descriptions=dict(vocabulary.descriptions),
     )
 
 
@@ -77,7 +84,7 @@ def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
         model = NonlinearFactorAnalysis(**_current(config))
         model.check_parameters()
         _settle_device(model)
-        vocabulary = Vocabulary(archive.vocabulary)
+        vocabulary = Vocabulary(archive.vocabulary, archive.descriptions)
         if not config["named_features"]:
             vocabulary = Vocabulary.positional(len(vocabulary))
         read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
@@ -166,7 +173,8 @@ def _card(model: NonlinearFactorAnalysis) -> str:
     """A model card: what this is, from what it was made, how it scored."""
     info: dict[str, Any] = model.fit_info_
     last = model.history_[info["best_epoch"] - 1] if len(model.history_) else None
-    names = ", ".join(f"`{n}`" for n in model.vocabulary_.names[:12])
+    label = model.vocabulary_.label
+    names = ", ".join(f"`{label(n, LINE_LABEL)}`" for n in model.vocabulary_.names[:12])
     lines = [
         "# Model card",
         "",

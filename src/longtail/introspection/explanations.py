@@ -33,7 +33,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from longtail.data import CountMatrix
+from longtail.data import CountMatrix, Vocabulary
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import jacobian_at
@@ -67,11 +67,14 @@ class Explanation:
     lift
         log p_i(μ) − log p_i(0), nats: how much more probable the row's history makes the item.
     own_items
-        The row's own items with the largest influence: item, count, influence (nats by which the
-        item's log-probability would fall without it; below 0, rise).
+        The row's own items with the largest influence: item, description (if there are any),
+        count, influence (nats by which the item's log-probability would fall without it; below 0,
+        rise).
     directions
         The latent dimensions that contribute most: dimension, mean (of the posterior), contribution
         (nats), features (that a move further out on this side makes more probable).
+    vocabulary
+        The model's items, with their descriptions if there are any.
     """
 
     row_id: int | str
@@ -80,6 +83,7 @@ class Explanation:
     lift: float
     own_items: pl.DataFrame
     directions: pl.DataFrame
+    vocabulary: Vocabulary
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -93,14 +97,18 @@ class Explanation:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.item}: probability {self.probability:.2g}, {self.lift:+.2f} nats, because"]
-        width = max(map(len, self.own_items["item"]))
+        label = self.vocabulary.label
+        chance = f"probability {self.probability:.2g}, {self.lift:+.2f} nats"
+        lines = [f"{label(self.item)}: {chance}, because"]
+        width = max(len(label(item)) for item in self.own_items["item"])
         lines += [
-            f"  {influence:+.3f}  {item:<{width}}  (count {count:g})"
-            for item, count, influence in self.own_items.iter_rows()
+            f"  {influence:+.3f}  {label(item):<{width}}  (count {count:g})"
+            for item, count, influence in self.own_items.select(
+                "item", "count", "influence"
+            ).iter_rows()
         ]
         lines += [
-            f"  {share:+.3f}  z{k} at {mean:+.2f}: {', '.join(features)}"
+            f"  {share:+.3f}  z{k} at {mean:+.2f}: {self.vocabulary.listed(features)}"
             for k, mean, share, features in self.directions.iter_rows()
         ]
         return "\n".join(lines)
@@ -170,6 +178,7 @@ def explain_recommendations(
             lift=float(at.log_p[column] - at.log_p_prior[column]),
             own_items=own,
             directions=at.named(_directions(mean, contribution[t], k)),
+            vocabulary=model.vocabulary_,
         )
         for t, (column, own) in enumerate(zip(columns, at.own_items(columns, k), strict=True))
     ]
@@ -233,10 +242,11 @@ class _Point:
 
     def own_items(self, columns: Sequence[int], k: int) -> list[pl.DataFrame]:
         """The row's own items with the largest influence on each of some items."""
-        names = [self.vocabulary[int(v)] for v in self.csr.indices]
+        own = [self.vocabulary[int(v)] for v in self.csr.indices]
+        names: dict[str, Any] = self.vocabulary.columns(own, "item")
         return [
             _largest(
-                pl.DataFrame({"item": names, "count": self.csr.data, "influence": of_item}),
+                pl.DataFrame(names | {"count": self.csr.data, "influence": of_item}),
                 "influence",
                 k,
             )

@@ -121,7 +121,7 @@ class Embeddings:
         Returns
         -------
         polars.DataFrame
-            rank (from 1), feature, similarity.
+            rank (from 1), feature, description (if there are any), similarity.
 
         Raises
         ------
@@ -141,13 +141,14 @@ class Embeddings:
         hidden = {*rows, *(self.vocabulary.index(name) for name in (*exclude, *self.context))}
         found, similarity = self.nearest(query[None], k + len(hidden), metric, approximate)
         kept = [i for i, row in enumerate(found[0]) if int(row) not in hidden][:k]
+        names = self.vocabulary.columns([self.vocabulary[int(found[0, i])] for i in kept])
         return pl.DataFrame(
             {
                 "rank": range(1, len(kept) + 1),
-                "feature": [self.vocabulary[int(found[0, i])] for i in kept],
+                **names,
                 "similarity": similarity[0, kept].astype(np.float64),
             },
-            schema={"rank": pl.Int64, "feature": pl.String, "similarity": pl.Float64},
+            schema={"rank": pl.Int64, **dict.fromkeys(names, pl.String), "similarity": pl.Float64},
         )
 
     def nearest(
@@ -171,8 +172,8 @@ class Embeddings:
         return {}
 
     def frame(self) -> pl.DataFrame:
-        """One line a feature: its name and its vector, v0 to v{K−1}."""
-        columns: dict[str, Any] = {"feature": self.vocabulary.names}
+        """One line a feature: name, description (if there are any), vector v0 to v{K−1}."""
+        columns: dict[str, Any] = self.vocabulary.columns(self.vocabulary.names)
         return pl.DataFrame(columns | {f"v{k}": c for k, c in enumerate(self.vectors.T)})
 
     def save(self, path: str | Path) -> Path:

@@ -61,7 +61,7 @@ def neighborhoods(
         model.vocabulary_.index(name)  # an unknown one ends it before the work begins
     lists = {}
     for context in ([None] if overall else []) + list(contexts):
-        label = "no context" if context is None else ", ".join(context)
+        label = "no context" if context is None else model.vocabulary_.listed(context)
         vectors = embeddings(
             model,
             context,
@@ -70,4 +70,4 @@ def neighborhoods(
             **({} if context is None and contexts else settings),
         )
         lists[label] = vectors.neighbors(feature, k, approximate=approximate)
-    return NeighborhoodDisplay(feature, lists)
+    return NeighborhoodDisplay(model.vocabulary_.label(feature), lists)

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from longtail.data import CountMatrix
+from longtail.data import CountMatrix, Vocabulary
+from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import JacobianKind
@@ -102,6 +103,8 @@ class Directions:
         Mean NPMI over both ends of all directions shown; None without rows.
     diversity
         Share of distinct features among all those listed.
+    vocabulary
+        The model's features, with their descriptions if there are any.
     """
 
     items: tuple[Direction, ...]
@@ -109,6 +112,7 @@ class Directions:
     components: int
     coherence: float | None
     diversity: float
+    vocabulary: Vocabulary
 
     def __len__(self) -> int:
         return len(self.items)
@@ -117,7 +121,11 @@ class Directions:
         return self.items[i]
 
     def frame(self) -> pl.DataFrame:
-        """One line a direction, end and feature: rank, name, share, end, place, feature, weight."""
+        """One line a direction, end and feature: rank, name, share, end, place, feature, weight.
+
+        Where features have descriptions, these follow the feature.
+        """
+        described = ["description"] if self.vocabulary.descriptions else []
         return pl.DataFrame(
             [
                 {
@@ -126,7 +134,7 @@ class Directions:
                     "share": d.share,
                     "end": sign,
                     "place": place,
-                    "feature": feature,
+                    **self._named(feature),
                     "weight": weight,
                 }
                 for d in self.items
@@ -140,16 +148,20 @@ class Directions:
                 "end": pl.String,
                 "place": pl.Int64,
                 "feature": pl.String,
+                **dict.fromkeys(described, pl.String),
                 "weight": pl.Float64,
             },
         )
+
+    def _named(self, feature: str) -> dict[str, Any]:
+        return {name: cells[0] for name, cells in self.vocabulary.columns([feature]).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
 
         def end(e: End) -> dict[str, Any]:
             return {
-                "features": [{"feature": f, "weight": w} for f, w in e.features],
+                "features": [self._named(f) | {"weight": w} for f, w in e.features],
                 "coherence": e.coherence,
                 "rows": [{"row_id": r, "place": x} for r, x in e.rows],
             }
@@ -180,12 +192,15 @@ class Directions:
             + ("" if self.coherence is None else f", mean coherence (NPMI) {self.coherence:.3f}")
             + f", diversity of their lists {self.diversity:.2f}"
         ]
+        label, between = self.vocabulary.label, "; " if self.vocabulary.descriptions else "  "
         for d in self.items:
             spread = "" if d.variance is None else f", variance over rows {d.variance:.2f}"
             lines.append(f"\n{d.name}: {d.share:.1%} of the Jacobian{spread}")
             for sign, e in (("+", d.positive), ("−", d.negative)):
                 npmi = "" if e.coherence is None else f"   [NPMI {e.coherence:+.2f}]"
-                words = "  ".join(f"{name} {weight:.2g}" for name, weight in e.features)
+                words = between.join(
+                    f"{label(name, LINE_LABEL)} {weight:.2g}" for name, weight in e.features
+                )
                 lines.append(f"  {sign} {words}{npmi}")
                 if e.rows:
                     lines.append("      rows: " + ", ".join(f"{r} ({x:.1f})" for r, x in e.rows))
@@ -260,6 +275,7 @@ def directions(
         components=summary.n_components,
         coherence=float(np.mean(scores)) if scores else None,
         diversity=topic_diversity([e.names for e in ends]),
+        vocabulary=model.vocabulary_,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 import longtail as lt
-from longtail import demo
+from longtail.demo import docstrings as demo
 
 # Ten subjects of ten words: no word is in more than a tenth of the documents.
 WORDS = {
