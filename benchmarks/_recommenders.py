@@ -240,12 +240,34 @@ _LASTFM = _ALL_ROWS | {"epochs": 100, "batch_size": 100}
 # A tenth of the places takes part in each update: all of them would take hours.
 _GOWALLA = _ALL_ROWS | {"epochs": 40, "learning_rate": 2e-3, "theta_features": 4000}
 _WIDE = {"feature_dropout": 0.5, "n_components": 200}
+# No hidden layer in the decoder, and rows refined in training and when they are scored.
+_LINEAR = {
+    "n_components": 256,
+    "n_hidden": 300,
+    "encoder_layers": 1,
+    "decoder_layers": 0,
+    "features": "binary",
+    "feature_dropout": 0.5,
+    "refine_steps": 4,
+    "eval_refine_steps": 20,
+    "importance_samples": 1,
+    "learning_rate": 5e-3,
+    "weight_decay": 0.5,
+    "kl_anneal": 0.2,
+}
+_LINEAR_GOWALLA = _ALL_ROWS | {"epochs": 25, "theta_features": 4000}
+_LINEAR_LASTFM = _ALL_ROWS | {"epochs": 40, "batch_size": 100}
 
 PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
     "default": {"": ({},)},
     "mult-vae": {
         "": tuple(_LIANG | _LASTFM | c for c in grid(kl_weight=(0.05, 0.1, 0.2, 0.5, 1.0))),
         "gowalla": tuple(_LIANG | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
+    },
+    "log-linear": {
+        "": tuple(_LINEAR | _LINEAR_LASTFM | c for c in grid(kl_weight=(0.3, 1.0))),
+        "gowalla": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5},),
+        "deezer": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15},),
     },
     "refined": {
         "": tuple(_WIDE | _LASTFM | c for c in grid(kl_weight=(0.2, 0.5, 1.0))),
