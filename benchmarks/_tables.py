@@ -147,7 +147,7 @@ def cells() -> list[str]:
     names = {
         "longtail": "longtail",
         "scvi": "scVI, its defaults",
-        "scvi-start": "scVI, dispersions started from the data",
+        "scvi-start": "scVI, dispersions from the data, warm-up 30",
         "pca": "principal components",
     }
     lines = [

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks import _results
+from benchmarks import _results, _tables
 
 
 def test_every_table_has_its_place_and_is_up_to_date() -> None:
     page = _results.PAGE.read_text(encoding="utf-8")
     for name, table in _results.TABLES.items():
         assert f"<!-- table: {name} -->\n\n{table()}\n" in page, name
+
+
+def test_the_table_of_cells_is_up_to_date() -> None:
+    page = _tables.CELLS_PAGE.read_text(encoding="utf-8")
+    table = "\n".join(_tables.cells())
+    assert f"<!-- table: cells -->\n\n{table}\n" in page
