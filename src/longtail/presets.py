@@ -57,23 +57,36 @@ def _preset(data: str, **settings: tuple[Any, str]) -> Preset:
     return Preset(data, MappingProxyType({n: Setting(*pair) for n, pair in settings.items()}))
 
 
+# Rows of few items out of very many.
+_CHOICES: Mapping[str, tuple[Any, str]] = MappingProxyType(
+    {
+        "n_components": (256, "tastes are many, and rows of few items need them all"),
+        "decoder_layers": (0, "log-linear: deeper ones overfit rows as sparse as these"),
+        "encoder_layers": (1, "refinement does the rest"),
+        "n_hidden": (300, "of the encoder alone"),
+        "feature_dropout": (0.5, "the encoder learns to read a history with items missing"),
+        "kl_weight": (0.5, "a posterior that says more about the row ranks better"),
+        "kl_anneal": (0.2, "a low weight needs no long rise"),
+        "refine_steps": (4, "the decoder learns from refined posteriors, not guesses"),
+        "importance_samples": (1, "tighter bounds do not rank better"),
+        "learning_rate": (5e-3, "a log-linear decoder takes it"),
+        "weight_decay": (0.5, "with that rate"),
+        "epochs": (25, "with that rate"),
+    }
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "documents": _preset("Words of texts: what the defaults are for."),
         "recommendation": _preset(
             "Who chose what, each item once: ratings, visits, purchases.",
             features=("binary", "that an item was chosen is all there is to see"),
-            feature_dropout=(0.5, "the encoder learns to read a history with items missing"),
-            kl_weight=(0.2, "a posterior that says more about the row ranks better"),
-            encoder_layers=(1, "deeper networks overfit rows as sparse as these"),
-            decoder_layers=(1, "as for the encoder"),
+            **_CHOICES,
         ),
         "plays": _preset(
             "How often each item was chosen: plays, clicks, purchases with repeats.",
             features=("log1p", "a thousand plays say little more than a hundred"),
-            feature_dropout=(0.5, "the encoder learns to read a history with items missing"),
-            encoder_layers=(1, "deeper networks overfit rows as sparse as these"),
-            decoder_layers=(1, "as for the encoder"),
+            **_CHOICES,
         ),
         "codes": _preset(
             "Codes of short records: diagnoses of a stay, tags, small baskets.",
@@ -87,16 +100,16 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "negative_binomial",
                 "counts vary more than a Poisson's; depth is exposure",
             ),
-            features=("log1p", "a few genes would drown the others"),
-            batch_size=(128, "there are thousands of cells, not millions: more updates an epoch"),
+            n_hidden=(128, "thousands of cells, not millions"),
+            decoder_layers=(1, "one layer has room enough for them"),
+            batch_size=(128, "more updates an epoch"),
+            output_epsilon=(1e-2, "holds genes back that few cells express"),
+            patience=(15, "the bound still rises late"),
         ),
         "network": _preset(
             "Neighbours of each node: friends, links, citations.",
             features=("binary", "an edge is there or is not"),
-            feature_dropout=(0.5, "the encoder learns to read a node with edges missing"),
-            kl_weight=(0.2, "a posterior that says more about the node ranks better"),
-            encoder_layers=(1, "deeper networks overfit rows as sparse as these"),
-            decoder_layers=(1, "as for the encoder"),
+            **_CHOICES,
         ),
     }
 )

@@ -77,10 +77,10 @@ _RANKED: Mapping[str, Dimension] = {
     "feature_dropout": Range(0.0, 0.8),
     "learning_rate": _LEARNING_RATE,
     "weight_decay": Range(0.0, 8.0),
-    "n_components": Choice(50, 100, 200, 400),
-    "n_hidden": Choice(200, 400, 800),
+    "n_components": Choice(64, 128, 256, 512),
+    "n_hidden": Choice(200, 300, 600),
     "encoder_layers": Choice(1, 2),
-    "decoder_layers": Choice(0, 1, 2),
+    "decoder_layers": Choice(0, 1),
 }
 
 SPACES: Mapping[str, Mapping[str, Dimension]] = MappingProxyType(
@@ -113,7 +113,7 @@ SPACES: Mapping[str, Mapping[str, Dimension]] = MappingProxyType(
             "feature_dropout": Range(0.0, 0.5),
             "batch_size": Choice(64, 128, 256),
             "n_components": Choice(20, 50, 100),
-            "n_hidden": Choice(100, 200, 400),
+            "n_hidden": Choice(64, 128, 256),
             "decoder_layers": Choice(0, 1, 2),
         },
         "network": _RANKED,
