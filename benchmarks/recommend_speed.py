@@ -1,8 +1,8 @@
 """Gowalla: time and memory of an epoch, and of recommending to 10,000 users.
 
 Two epochs of the model that the benchmark of recommenders fits; the second is timed. Then ten
-places each for 10,000 users, folded in with that model's number of refinement steps. Peak memory is that
-of the process, the interpreter included. What the model says does not matter here.
+places each for 10,000 users, folded in with that model's number of refinement steps. Peak memory
+is that of the process, the interpreter included. What the model says does not matter here.
 """
 
 from __future__ import annotations
