@@ -9,10 +9,11 @@ everywhere else
 
     ∇²f = N Jᵀ (diag p − p pᵀ) J,    J = ∂a/∂z,
 
-the Gauss–Newton matrix, which is never indefinite. It stands for ∇²f here: what the kinks add to
-its mean is left out, so that Λ is the optimum without hidden layers, and near it with them. Any q
-gives a lower bound. Each iteration draws z± = μ ± L⁻ᵀ ε, L Lᵀ = Λ, and averages towards both
-conditions, with ρ = 1/t in iteration t:
+the Gauss–Newton matrix, which is never indefinite. (That is a multinomial's; the likelihood has its
+own, `Likelihood.curvature`, and the negative binomial its mean over x.) It stands for ∇²f here:
+what the kinks add to its mean is left out, so that Λ is the optimum without hidden layers, and near
+it with them. Any q gives a lower bound. Each iteration draws z± = μ ± L⁻ᵀ ε, L Lᵀ = Λ, and averages
+towards both conditions, with ρ = 1/t in iteration t:
 
     Λ ← (1 − ρ) Λ + ρ (I + ∇²f(z₊ or z₋)),    μ ← μ − Λ⁻¹ (½ ∇f(z₊) + ½ ∇f(z₋) + μ) / (t + 1),
 
