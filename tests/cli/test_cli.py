@@ -248,7 +248,7 @@ def test_an_interrupted_fit_resumes_to_the_same_model(folder, tmp_path, sent):
         (["fit", "train.parquet", "--out", "full"], "left as it is"),
         (["evaluate", "absent", "test.parquet"], "not a saved model"),
         (["evaluate", "model", "train.npz"], "train.npz"),
-        (["transform", "model", "test.parquet", "--out", "z.xls"], ".parquet or .csv"),
+        (["transform", "model", "test.parquet", "--out", "z.xls"], ".h5ad"),
         (["evaluate", "model", "test.parquet", "--plot", "x.bmp"], "x.bmp"),
         (["info", "full"], "manifest.json"),
         (["nothing"], "nothing"),

@@ -103,7 +103,7 @@ def test_a_task_fills_what_fit_is_not_given(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     model = lt.load(tmp_path / "m")
     assert model.feature_dropout == 0.5
-    assert model.decoder_layers == 1
+    assert model.decoder_layers == 0
     # Given, even where it is the default.
     assert (model.kl_weight, model.features) == (1.0, "l1")
     assert "recommendation: --feature-dropout 0.5 (the encoder" in done.stderr
