@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks._results import IMAGES, fill, markdown, rows_of
+from benchmarks._results import IMAGES, fill, markdown
 from benchmarks.rows import ROOT, read_rows
 from longtail.displays import save_plot
 from longtail.displays.base import PALETTE, altair, inline, styled
@@ -50,7 +50,6 @@ def ranking(corpus: str, metrics: tuple[str, ...]) -> Callable[[], str]:
 
 RANKED = {
     "gowalla": ("recall@20", "ndcg@20"),
-    "deezer": ("recall@20", "ndcg@20"),
     **{
         f"lastfm-{weighting}": ("ndcg@100", "recall_truncated@20", "recall_truncated@50")
         for weighting in ("binary", "log", "raw")
@@ -77,28 +76,9 @@ def refinement() -> str:
     return markdown(["rows, model, metric", "ψ(x)", "ψ\\*", "difference"], lines)
 
 
-def codes() -> str:
-    """Completion of discharges, by this library and by LDA."""
-    lines: list[list[object]] = [
-        [f"longtail, {r['scheme']}", *(f"{float(r[c]):,.1f}" for c in _CODES)]
-        for r in rows_of("codes", "test")
-    ]
-    lines += [
-        [row["peer"], "", "", "", f"{float(row['value']):,.1f}"]
-        for row in read_rows("peers")
-        if row["case"].startswith("nhds2010/")
-        and (row["metric"], row["split"]) == ("completion.per_word", "test")
-    ]
-    return markdown(["program", "ELBO, ψ(x)", "ELBO, ψ\\*", "IW", "completion"], lines)
-
-
-_CODES = ("elbo_amortized_per_doc", "elbo_per_doc", "iw_per_doc", "completion_per_word")
-
-
 TABLES: dict[str, Callable[[], str]] = {
     **{corpus: ranking(corpus, metrics) for corpus, metrics in RANKED.items()},
     "refinement": refinement,
-    "codes": codes,
 }
 
 

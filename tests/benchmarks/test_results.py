@@ -1,13 +1,16 @@
-"""The page of results has a place for every table, and what stands there comes from the rows."""
+"""The pages of results have a place for every table, and what stands there comes from the rows."""
 
 from __future__ import annotations
 
-from benchmarks import _results, _tables
+import pytest
+
+from benchmarks import _beyond, _results, _tables
 
 
-def test_every_table_has_its_place_and_is_up_to_date() -> None:
-    page = _results.PAGE.read_text(encoding="utf-8")
-    for name, table in _results.TABLES.items():
+@pytest.mark.parametrize("module", [_results, _beyond])
+def test_every_table_has_its_place_and_is_up_to_date(module) -> None:
+    page = module.PAGE.read_text(encoding="utf-8")
+    for name, table in module.TABLES.items():
         assert f"<!-- table: {name} -->\n\n{table()}\n" in page, name
 
 
