@@ -107,7 +107,7 @@ def amortized_lda(train: lt.CountMatrix, n_topics: int, seed: int, epochs: int) 
         return np.asarray(theta @ phi, dtype=np.float64)
 
     def bound(rows: lt.CountMatrix) -> float:
-        return float(np.exp(-model.get_elbo(table(rows.csr)) / rows.csr.sum()))
+        return float(model.get_perplexity(table(rows.csr)))
 
     return NeuralPeer(probabilities, bound)
 
