@@ -62,7 +62,8 @@ def refinement() -> str:
     lines = []
     for corpus, metrics in RANKED.items():
         for program, values in figures("recommend", corpus).items():
-            if f"amortized.{metrics[0]}.mean" not in values:
+            # None for other programs, and 0 for a model whose own setting is not to refine.
+            if not values.get(f"refinement_gain.{metrics[0]}.se"):
                 continue
             lines += [
                 [
