@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks._results import IMAGES, fill, markdown
+from benchmarks._results import IMAGES, by_scheme, fill, markdown, peers, rows_of
 from benchmarks.rows import ROOT, read_rows
 from longtail.displays import save_plot
 from longtail.displays.base import PALETTE, altair, inline, styled
@@ -50,6 +50,7 @@ def ranking(corpus: str, metrics: tuple[str, ...]) -> Callable[[], str]:
 
 RANKED = {
     "gowalla": ("recall@20", "ndcg@20"),
+    "deezer": ("recall@20", "ndcg@20"),
     **{
         f"lastfm-{weighting}": ("ndcg@100", "recall_truncated@20", "recall_truncated@50")
         for weighting in ("binary", "log", "raw")
@@ -77,7 +78,32 @@ def refinement() -> str:
     return markdown(["rows, model, metric", "ψ(x)", "ψ\\*", "difference"], lines)
 
 
+def class_precision() -> dict[tuple[str, str], tuple[float, float]]:
+    """By program and half of the codes: the share of near codes of the same class, its error."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for row in read_rows("embeddings"):
+        case, _, kind = row["case"].partition("ccs_precision@10")
+        if case.startswith("nhds2010"):
+            program = row["peer"] or f"longtail, {kind.lstrip('/')}"
+            found.setdefault((program, row["split"]), {})[row["metric"]] = float(row["value"])
+    return {key: (values["precision"], values["se"]) for key, values in found.items()}
+
+
+def classes() -> str:
+    """Embeddings of codes by the half that settings were compared on, and by the other."""
+    found = class_precision()
+    programs = sorted({program for program, _ in found}, key=lambda p: found[p, "test"])
+    lines = [
+        [p, *(f"{found[p, split][0]:.3f} ± {found[p, split][1]:.3f}" for split in ("dev", "test"))]
+        for p in programs
+    ]
+    return markdown(["embeddings", "dev", "test"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "codes": by_scheme("codes", "test"),
+    "codes-peers": peers("nhds2010"),
+    "classes": classes,
     **{corpus: ranking(corpus, metrics) for corpus, metrics in RANKED.items()},
     "refinement": refinement,
 }

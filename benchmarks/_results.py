@@ -137,14 +137,19 @@ def refinement() -> str:
     return markdown(["models", "runs", "least", "median", "most"], lines)
 
 
-def peers() -> str:
+def peers(*corpora: str) -> Callable[[], str]:
     """Completion of the same halves by other programs."""
-    lines = [
-        [r["case"], r["peer"], f"{float(r['value']):,.0f}"]
-        for r in read_rows("peers")
-        if (r["metric"], r["split"]) == ("completion.per_word", "test")
-    ]
-    return markdown(["test rows", "topics-steps, best on validation rows", "completion"], lines)
+
+    def table() -> str:
+        lines = [
+            [r["case"], r["peer"], f"{float(r['value']):,.0f}"]
+            for r in read_rows("peers")
+            if (r["metric"], r["split"]) == ("completion.per_word", "test")
+            and r["case"].split("/")[0] in corpora
+        ]
+        return markdown(["test rows", "topics-steps, best on validation rows", "completion"], lines)
+
+    return table
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -164,7 +169,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "defaults": by_scheme("defaults"),
     "before": by_scheme("before", "test"),
     "best": with_covariance("best", "test"),
-    "peers": peers,
+    "peers": peers("20news", "imdb-full-20k"),
+    "shallow": by_scheme("shallow"),
 }
 
 
