@@ -256,7 +256,14 @@ _LINEAR = {
     "kl_anneal": 0.2,
 }
 _LINEAR_GOWALLA = _ALL_ROWS | {"epochs": 25, "theta_features": 4000}
-_LINEAR_LASTFM = _ALL_ROWS | {"epochs": 40, "batch_size": 100}
+# Few rows: more refinement and draws are cheap.
+_LINEAR_LASTFM = _ALL_ROWS | {
+    "epochs": 20,
+    "batch_size": 100,
+    "refine_steps": 10,
+    "importance_samples": 8,
+    "weight_decay": 0.1,
+}
 
 PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
     "default": {"": ({},)},
@@ -265,7 +272,17 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
         "gowalla": tuple(_LIANG | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
     },
     "log-linear": {
-        "": tuple(_LINEAR | _LINEAR_LASTFM | c for c in grid(kl_weight=(0.3, 1.0))),
+        # A user's plays add up to about 50, 330 and 20,000; the weight of the KL goes with them.
+        "": tuple(
+            _LINEAR | _LINEAR_LASTFM | c
+            for c in grid(n_components=(128, 256), kl_weight=(0.6, 1.0))
+        ),
+        "lastfm-log": tuple(
+            _LINEAR | _LINEAR_LASTFM | c for c in grid(n_components=(128, 256), kl_weight=(3, 5))
+        ),
+        "lastfm-raw": tuple(
+            _LINEAR | _LINEAR_LASTFM | c for c in grid(n_components=(128,), kl_weight=(1, 3, 10))
+        ),
         "gowalla": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5},),
         "deezer": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15},),
     },
