@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks._results import IMAGES, by_scheme, fill, markdown, peers, rows_of
+from benchmarks._results import IMAGES, by_scheme, fill, markdown, peers
 from benchmarks.rows import ROOT, read_rows
 from longtail.displays import save_plot
 from longtail.displays.base import PALETTE, altair, inline, styled
@@ -109,41 +109,79 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def draw() -> Any:
-    """Recall of every program, one panel for each set."""
+def panel(points: list[dict[str, Any]], title: str, axis: str, *, zero: bool = True) -> Any:
+    """Programs under one another, each with its value and an interval."""
     alt = altair()
-    points = [
-        {
-            "set": corpus,
-            "program": program,
-            "value": values[f"{metrics[0]}.mean"],
-            "low": values[f"{metrics[0]}.mean"] - 2 * values[f"{metrics[0]}.se"],
-            "high": values[f"{metrics[0]}.mean"] + 2 * values[f"{metrics[0]}.se"],
-            "whose": "longtail" if program.startswith("longtail") else "others",
-        }
-        for corpus, metrics in RANKED.items()
-        for program, values in figures("recommend", corpus).items()
-    ]
+    table = pl.DataFrame(points).sort("value")
+    base = alt.Chart(inline(alt, table), width=220, title=title).encode(
+        y=alt.Y("program:N", sort=table["program"].to_list(), title=None),
+        color=alt.Color("whose:N", title=None, scale=alt.Scale(range=PALETTE[:2])),
+    )
+    value = alt.X("value:Q", title=axis, scale=alt.Scale(zero=zero))
+    return base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low:Q", title=axis), x2="high:Q"
+    ) + base.mark_point(filled=True, size=60).encode(x=value)
+
+
+def point(program: str, value: float, error: float) -> dict[str, Any]:
+    """What `panel` shows of a program: ± 2 standard errors."""
+    whose = "longtail" if program.startswith("longtail") else "others"
+    low, high = value - 2 * error, value + 2 * error
+    return {"program": program, "value": value, "low": low, "high": high, "whose": whose}
+
+
+def together(panels: list[Any], title: str) -> Any:
+    """Panels side by side, each with axes of its own."""
+    chart = altair().concat(*panels, columns=2).resolve_scale(y="independent", x="independent")
+    return styled(chart, title, "bars: ± 2 standard errors over rows")
+
+
+def draw() -> Any:
+    """The first metric of every program, one panel for each set."""
     panels = []
     for corpus, metrics in RANKED.items():
-        table = pl.DataFrame([p for p in points if p["set"] == corpus]).sort("value")
-        base = alt.Chart(inline(alt, table), width=220, title=corpus).encode(
-            y=alt.Y("program:N", sort=table["program"].to_list(), title=None),
-            color=alt.Color("whose:N", title=None, scale=alt.Scale(range=PALETTE[:2])),
-        )
-        value = alt.X("value:Q", title=metrics[0], scale=alt.Scale(zero=True))
-        panels.append(
-            base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=metrics[0]), x2="high:Q")
-            + base.mark_point(filled=True, size=60).encode(x=value)
-        )
-    chart = alt.concat(*panels, columns=2).resolve_scale(y="independent", x="independent")
-    return styled(chart, "Held-out items found", "bars: ± 2 standard errors over rows")
+        mean, error = f"{metrics[0]}.mean", f"{metrics[0]}.se"
+        found = figures("recommend", corpus)
+        points = [point(program, values[mean], values[error]) for program, values in found.items()]
+        panels.append(panel(points, corpus, metrics[0]))
+    return together(panels, "Held-out items found")
+
+
+def draw_codes() -> Any:
+    """The best embeddings of codes by each program, on the half that nothing was chosen by."""
+    found = class_precision()
+    points = [
+        point(program, *values) for (program, split), values in found.items() if split == "test"
+    ]
+    chart = panel(points, "", "codes among the ten nearest that are of the same class")
+    return styled(chart, "Near codes of one class", "bars: ± 2 standard errors over codes")
+
+
+def draw_cells() -> Any:
+    """Single cells: the bound at its tightest, and cell types by neighbours."""
+    found = figures("cells", "worm_neurons/K10")
+    bounds, types = [], []
+    for program, values in found.items():
+        # Only this library refines.
+        tightest = "iw" if "iw.nats_per_row" in values else "iw_amortized"
+        if f"{tightest}.nats_per_row" in values:
+            nats, error = values[f"{tightest}.nats_per_row"], values[f"{tightest}.se"]
+            bounds.append(point(program, nats, error))
+        if "knn.accuracy" in values:
+            types.append(point(program, values["knn.accuracy"], values["knn.se"]))
+    panels = [
+        panel(bounds, "held-out cells", "importance-weighted bound, nats a cell", zero=False),
+        panel(types, "cell types", "accuracy of 15 neighbours", zero=False),
+    ]
+    return together(panels, "Cells")
 
 
 def main() -> None:
     """Put the tables and the picture in their places."""
     fill(PAGE, TABLES)
     save_plot(draw(), IMAGES / "beyond_ranking.png")
+    save_plot(draw_codes(), IMAGES / "beyond_codes.png")
+    save_plot(draw_cells(), IMAGES / "beyond_cells.png")
 
 
 if __name__ == "__main__":
