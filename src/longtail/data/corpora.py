@@ -6,7 +6,6 @@ They are read from source files as syntax trees; nothing is imported or executed
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,6 @@ import polars as pl
 from longtail.data.corpus_cache import (
     CorpusCache,
     cache_folder,
-    check_sample,
-    draw,
     without_cycle_collection,
 )
 from longtail.data.counts import CountMatrix
@@ -38,7 +35,6 @@ __all__ = [
     "package_sources",
 ]
 
-_LOG = logging.getLogger(__name__)
 
 PACKAGES: tuple[str, ...] = (
     *("stdlib", "numpy", "scipy", "sklearn", "torch", "polars", "pandas", "pyarrow", "xarray"),
@@ -121,13 +117,9 @@ def load_docstrings(
     -----
     Packages of `PACKAGES` that are not installed are skipped; `docstring_packages` lists them.
     """
-    check_sample(sample, seed)
-    sources, missing = package_sources()
-    _LOG.info("Docstrings of %s", ", ".join(source.package for source in sources))
-    if missing:
-        _LOG.info("Not installed, so skipped: %s", ", ".join(missing))
-    frame = _CACHE.load(sources, lambda: _collect(sources, progress), cache_dir)
-    return draw(frame, sample, seed)
+    return _CACHE.draw(
+        package_sources(), lambda found: _collect(found, progress), sample, seed, cache_dir
+    )
 
 
 def docstring_counts(

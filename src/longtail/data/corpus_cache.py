@@ -21,7 +21,7 @@ import polars as pl
 from longtail.data.docstrings import Source
 from longtail.errors import ParameterError
 
-__all__ = ["CorpusCache", "cache_folder", "check_sample", "draw", "without_cycle_collection"]
+__all__ = ["CorpusCache", "cache_folder", "without_cycle_collection"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,6 +55,32 @@ class CorpusCache:
     name: str
     schema: Mapping[str, pl.DataType | type[pl.DataType]]
     collection: int
+
+    def draw(
+        self,
+        available: tuple[list[Source], tuple[str, ...]],
+        collect: Callable[[list[Source]], pl.DataFrame],
+        sample: int | None,
+        seed: int,
+        cache_dir: str | Path | None,
+    ) -> pl.DataFrame:
+        """Return rows of the corpus, drawn without replacement; says what it is made of.
+
+        Parameters
+        ----------
+        available
+            Packages found here, and the names of those that are not.
+        collect
+            Makes the corpus of the packages found.
+        sample, seed
+            How many rows, None for all; and which.
+        """
+        _check_sample(sample, seed)
+        sources, missing = available
+        _LOG.info("%s of %s", self.name, ", ".join(source.package for source in sources))
+        if missing:
+            _LOG.info("Not installed, so skipped: %s", ", ".join(missing))
+        return _drawn(self.load(sources, lambda: collect(sources), cache_dir), sample, seed)
 
     def load(
         self,
@@ -104,7 +130,7 @@ def _key(sources: list[Source], collection: int) -> str:
     return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
 
 
-def check_sample(sample: int | None, seed: int) -> None:
+def _check_sample(sample: int | None, seed: int) -> None:
     """Raise a ParameterError unless `sample` rows can be drawn with `seed`."""
     if sample is not None and sample < 1:
         raise ParameterError(f"sample must be 1 or more, or None for all, but got {sample}.")
@@ -112,7 +138,7 @@ def check_sample(sample: int | None, seed: int) -> None:
         raise ParameterError(f"seed must be 0 or more, but got {seed}.")
 
 
-def draw(frame: pl.DataFrame, sample: int | None, seed: int) -> pl.DataFrame:
+def _drawn(frame: pl.DataFrame, sample: int | None, seed: int) -> pl.DataFrame:
     """Draw rows without replacement, in their order; all if there are not more than `sample`."""
     if sample is None or sample >= len(frame):
         return frame

@@ -7,7 +7,6 @@ imported or executed.
 from __future__ import annotations
 
 import ast
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from longtail.data.corpora import package_sources
-from longtail.data.corpus_cache import CorpusCache, check_sample, draw, without_cycle_collection
+from longtail.data.corpus_cache import CorpusCache, without_cycle_collection
 from longtail.data.counts import CountMatrix
 from longtail.data.docstrings import Source, parse_source, path_within, source_files
 from longtail.data.entries import Entries, count_entries
@@ -25,7 +24,6 @@ from longtail.errors import DataError
 
 __all__ = ["import_counts", "import_settings", "imports_of", "load_imports"]
 
-_LOG = logging.getLogger(__name__)
 
 _CACHE = CorpusCache(
     "imports",
@@ -66,13 +64,9 @@ def load_imports(
         ``file`` (``"package/path.py"``, ``"stdlib/path.py"``), ``package``, ``imports`` (sorted
         names; see `imports_of`); in the order of `PACKAGES`, then by path.
     """
-    check_sample(sample, seed)
-    sources, missing = package_sources()
-    _LOG.info("Imports of %s", ", ".join(source.package for source in sources))
-    if missing:
-        _LOG.info("Not installed, so skipped: %s", ", ".join(missing))
-    frame = _CACHE.load(sources, lambda: _collect(sources, progress), cache_dir)
-    return draw(frame, sample, seed)
+    return _CACHE.draw(
+        package_sources(), lambda found: _collect(found, progress), sample, seed, cache_dir
+    )
 
 
 def import_counts(
