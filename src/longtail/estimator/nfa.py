@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
@@ -20,14 +19,15 @@ from longtail.archive import write_archive
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
 from longtail.data.settings import ReadSettings
-from longtail.errors import DataError, DataWarning, NotFittedError, ParameterError
+from longtail.errors import DataError, DataWarning, NotFittedError
+from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import (
     network_for,
     resolve_device,
     unigram_frequencies,
 )
-from longtail.estimator.parameters import check_parameters, refine_schedule
+from longtail.estimator.parameters import check_parameters, training_config
 from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
@@ -49,7 +49,7 @@ from longtail.inference import (
     RefineSettings,
     Rows,
 )
-from longtail.training import Callback, FitResult, History, TrainingConfig
+from longtail.training import Callback, FitResult, History
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
 from longtail.training.progress import ProgressBar
@@ -57,9 +57,6 @@ from longtail.training.progress import ProgressBar
 __all__ = ["NonlinearFactorAnalysis", "Posterior"]
 
 Array = npt.NDArray[np.float32]
-
-# Enough that the best epoch is judged by the model and not by where the encoder starts.
-_VALID_STEPS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,10 +372,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoint: str | Path | None,
         resume: bool,
     ) -> FitResult:
+        parameters = self.get_params(deep=False)
         store = None
         if checkpoint is not None:
-            fingerprint = rows.fingerprint(self.get_params(deep=False), seed)
-            store = CheckpointStore(checkpoint, fingerprint)
+            store = CheckpointStore(checkpoint, rows.fingerprint(parameters, seed))
         bar = ProgressBar() if self.verbose else None
         try:
             return run_training(
@@ -386,7 +383,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 rows.train,
                 rows.valid,
                 transform,
-                self._training_config(seed),
+                training_config(parameters, seed),
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],
                 checkpoints=store,
@@ -395,28 +392,6 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         finally:
             if bar is not None:
                 bar.close()
-
-    def _training_config(self, seed: int) -> TrainingConfig:
-        samples = self.importance_samples
-        return TrainingConfig(
-            epochs=int(self.epochs),
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate),
-            lr_schedule=self.lr_schedule,
-            weight_decay=float(self.weight_decay),
-            output_epsilon=float(self.output_epsilon),
-            feature_dropout=float(self.feature_dropout),
-            kl_weight=float(self.kl_weight),
-            kl_anneal=float(self.kl_anneal),
-            refine_schedule=refine_schedule(
-                self.refine_steps, annealing_epochs=math.ceil(self.kl_anneal * self.epochs)
-            ),
-            refine_method=self.refine_method,
-            importance_samples="auto" if samples == "auto" else int(samples),
-            valid_refine=self._refine_settings(min(_VALID_STEPS, int(self.eval_refine_steps))),
-            patience=self.patience,
-            seed=seed,
-        )
 
     def _set_feature_names(self, X: Any) -> None:
         columns = getattr(X, "columns", None)
@@ -633,12 +608,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_fitted()
         latent = latent_vectors(Z, self._n_features_out).to(self._device)
-        logits = self.network_.generative.decoder(latent)
-        likelihood = self.network_.generative.likelihood
-        exposure = row_totals(1 if totals is None else totals, len(latent)).to(logits)
-        out = likelihood.mean(logits, exposure)
-        result: Array = out.cpu().numpy()
-        return result
+        return expected_counts(self.network_.generative, latent, 1 if totals is None else totals)
 
     def sample(
         self, n_samples: int = 1, *, totals: Any = None, random_state: Any = None
@@ -664,19 +634,15 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if totals is None:
             median = max(1, round(self.fit_info_["median_total"]))
             totals = self.network_.generative.likelihood.typical_exposure(median)
-        n = row_totals(totals, n_samples)
-        if not torch.equal(n, n.round()):
-            raise ParameterError(f"totals must be whole numbers to draw rows; got {totals!r}.")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        generator = torch.Generator().manual_seed(seed)
-        generative = self.network_.generative
-        device = self._device
-        parts = []
-        for chunk in torch.split(n, int(self.batch_size)):
-            z = generative.prior.sample(len(chunk), self._n_features_out, generator)
-            logits = generative.decoder(z.to(device)).cpu()
-            parts.append(csr_array(generative.likelihood.sample(logits, chunk, generator).numpy()))
-        return csr_array(vstack(parts, format="csr"))
+        return sampled_rows(
+            self.network_.generative,
+            self._n_features_out,
+            row_totals(totals, n_samples),
+            seed=seed,
+            chunk=int(self.batch_size),
+            device=self._device,
+        )
 
     def align(self, X: Any) -> tuple[CountMatrix, Unseen | None]:
         """Rows as counts over the model's vocabulary.

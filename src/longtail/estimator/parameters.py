@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -9,17 +10,20 @@ import numpy as np
 
 from longtail.errors import ParameterError
 from longtail.features import FeatureKind
-from longtail.inference import RefineMethod
+from longtail.inference import RefineMethod, RefineSettings
 from longtail.model.likelihoods import LIKELIHOODS, Exposure, resolve_exposure
+from longtail.training import TrainingConfig
 from longtail.training.schedules import RefineSchedule
 
-__all__ = ["check_parameters", "refine_schedule"]
+__all__ = ["check_parameters", "refine_schedule", "training_config"]
 
 
 Check = Callable[[Any], Any]
 
 # M of the schedule "auto", while the KL weight rises and afterwards.
 _STEPS, _STEPS_LATER = 6, 2
+# Enough that the best epoch is judged by the model and not by where the encoder starts.
+_VALID_STEPS = 20
 
 
 def _whole(low: int) -> tuple[Check, str]:
@@ -157,3 +161,29 @@ def refine_schedule(steps: Any, *, annealing_epochs: int = 0) -> RefineSchedule:
     if not pairs or min(m for _, m in pairs) < 0 or epochs != sorted(set(epochs)) or epochs[0] < 0:
         raise ValueError(steps)
     return pairs
+
+
+def training_config(parameters: Mapping[str, Any], seed: int) -> TrainingConfig:
+    """What the training loop needs of the checked parameters."""
+    p = parameters
+    samples = p["importance_samples"]
+    annealing_epochs = math.ceil(p["kl_anneal"] * p["epochs"])
+    return TrainingConfig(
+        epochs=int(p["epochs"]),
+        batch_size=int(p["batch_size"]),
+        learning_rate=float(p["learning_rate"]),
+        lr_schedule=p["lr_schedule"],
+        weight_decay=float(p["weight_decay"]),
+        output_epsilon=float(p["output_epsilon"]),
+        feature_dropout=float(p["feature_dropout"]),
+        kl_weight=float(p["kl_weight"]),
+        kl_anneal=float(p["kl_anneal"]),
+        refine_schedule=refine_schedule(p["refine_steps"], annealing_epochs=annealing_epochs),
+        refine_method=p["refine_method"],
+        importance_samples="auto" if samples == "auto" else int(samples),
+        valid_refine=RefineSettings(
+            min(_VALID_STEPS, int(p["eval_refine_steps"])), p["refine_method"]
+        ),
+        patience=p["patience"],
+        seed=seed,
+    )
