@@ -362,6 +362,12 @@ PROGRAMS: dict[str, Program] = {
             "": grid(factors=(32, 128), regularization=(0.1, 1, 10), alpha=(1, 5, 20)),
             "gowalla": grid(factors=(128, 256), regularization=(1,), alpha=(80, 200)),
             "deezer": grid(factors=(128,), regularization=(1,), alpha=(20, 80)),
+            "lastfm-log": grid(
+                factors=(64, 128, 256), regularization=(3, 10, 30), alpha=(0.2, 0.5, 1, 2)
+            ),
+            "lastfm-raw": grid(
+                factors=(128, 256), regularization=(0.1, 1, 10), alpha=(1e-3, 1e-2, 0.1, 1)
+            ),
         },
         package="implicit",
     ),
