@@ -278,10 +278,11 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
             for c in grid(n_components=(128, 256), kl_weight=(0.6, 1.0))
         ),
         "lastfm-log": tuple(
-            _LINEAR | _LINEAR_LASTFM | c for c in grid(n_components=(128, 256), kl_weight=(3, 5))
+            _LINEAR | _LINEAR_LASTFM | c for c in grid(n_components=(256, 400), kl_weight=(2, 3))
         ),
         "lastfm-raw": tuple(
-            _LINEAR | _LINEAR_LASTFM | c for c in grid(n_components=(128,), kl_weight=(1, 3, 10))
+            _LINEAR | _LINEAR_LASTFM | c
+            for c in grid(n_components=(128, 256), kl_weight=(0.1, 0.3, 1))
         ),
         "gowalla": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5},),
         "deezer": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15},),
