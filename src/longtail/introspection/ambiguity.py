@@ -28,14 +28,17 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from longtail.data import CountMatrix, Vocabulary
+from longtail.displays import NeighborhoodDisplay
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.introspection.feature_vectors import Embeddings
 from longtail.introspection.latent_directions import Directions, directions
 
 __all__ = ["Ambiguities", "AmbiguousFeature", "ambiguous_features"]
 
 Array = npt.NDArray[np.float64]
 Bag = tuple[int, ...]  # columns
+Near = tuple[tuple[int, float], ...]  # columns and similarities, nearest first
 
 _CONTEXT_FEATURES = 3
 _CONTEXT_COUNT = 10.0  # as the authors weigh a context's features
@@ -56,8 +59,8 @@ class AmbiguousFeature:
         The features of each.
     pulls
         log p(feature | context) − log p(feature) in each, nats.
-    neighbors
-        The nearest features in each, nearest first.
+    neighbors, similarities
+        The nearest features in each, nearest first, and the inner products with them.
     overlap
         Share of the neighbours that both have.
     score
@@ -68,6 +71,7 @@ class AmbiguousFeature:
     contexts: tuple[tuple[str, ...], tuple[str, ...]]
     pulls: tuple[float, float]
     neighbors: tuple[tuple[str, ...], tuple[str, ...]]
+    similarities: tuple[tuple[float, ...], tuple[float, ...]]
     overlap: float
     score: float
 
@@ -122,6 +126,26 @@ class Ambiguities:
                 "score": pl.Float64,
             },
         )
+
+    def display(self, i: int, overall: Embeddings | None = None) -> NeighborhoodDisplay:
+        """The neighbours of the item at position `i` side by side, as a figure with its table.
+
+        Parameters
+        ----------
+        overall
+            Global vectors, for a first list without a context.
+        """
+        item, words = self.items[i], self.vocabulary
+        lists = {}
+        if overall is not None:
+            lists["no context"] = overall.neighbors(item.feature, len(item.neighbors[0]))
+        for context, near, similar in zip(
+            item.contexts, item.neighbors, item.similarities, strict=True
+        ):
+            lists[words.listed(context)] = pl.DataFrame(
+                {"rank": range(1, len(near) + 1), **words.columns(near), "similarity": similar}
+            )
+        return NeighborhoodDisplay(words.label(item.feature), lists)
 
     def __str__(self) -> str:
         listed = self.vocabulary.listed
@@ -193,7 +217,8 @@ def ambiguous_features(
             feature=name(pair.feature),
             contexts=_two(tuple(map(name, bag)) for bag in pair.bags),
             pulls=pair.pulls,
-            neighbors=_two(tuple(map(name, near)) for near in pair.near),
+            neighbors=_two(tuple(name(u) for u, _ in near) for near in pair.near),
+            similarities=_two(tuple(s for _, s in near) for near in pair.near),
             overlap=pair.overlap,
             score=pair.score,
         )
@@ -228,7 +253,7 @@ class _Pair:
     ends: tuple[int, int]
     bags: tuple[Bag, Bag]
     pulls: tuple[float, float]
-    near: tuple[tuple[int, ...], tuple[int, ...]]
+    near: tuple[Near, Near]
     overlap: float
     score: float
 
@@ -256,7 +281,7 @@ class _Search:
         bags = list(dict.fromkeys(b for bags in self.bag_of.values() for b in bags if b))
         self.place = {bag: i for i, bag in enumerate(bags)}
         self.tried: dict[int, list[tuple[int, float]]] = {}
-        self.near: dict[tuple[int, Bag], tuple[int, ...]] = {}
+        self.near: dict[tuple[int, Bag], Near] = {}
         if not bags:
             return
         z = model.posterior(_rows(bags, model.vocabulary_), seed=seed).mean
@@ -299,7 +324,6 @@ class _Search:
         for part in torch.split(torch.tensor(features), max(1, _CHUNK // len(weight))):
             part = part.to(weight.device)
             own = left[part, None] * (weight[part] @ j_h) - right[part, None] * mixed  # (n, K)
-            # In float64: the features of one context are all alike to about float32's precision.
             similarity = left[:, None] * (weight @ (j_h @ own.T)) - right[:, None] * (own @ mixed)
             self._keep(bag, part, similarity)
 
@@ -307,9 +331,9 @@ class _Search:
         similarity[list(bag)] = -torch.inf
         similarity[features, torch.arange(len(features))] = -torch.inf
         n = min(self.k, len(similarity) - len(bag) - 1)
-        near = similarity.topk(max(n, 0), dim=0).indices.T.cpu().tolist()
-        for v, found in zip(features.tolist(), near, strict=True):
-            self.near[v, bag] = tuple(found)
+        values, indices = (t.T.cpu().tolist() for t in similarity.topk(max(n, 0), dim=0))
+        for v, found, similar in zip(features.tolist(), indices, values, strict=True):
+            self.near[v, bag] = tuple(zip(found, similar, strict=True))
 
     def best(self, v: int) -> _Pair | None:
         """The pair of contexts with the highest score for a feature; None if there is no pair."""
@@ -321,7 +345,8 @@ class _Search:
                 near = (self.near[v, bags[0]], self.near[v, bags[1]])
                 if bags[0] == bags[1] or not near[0]:
                     continue
-                overlap = len({*near[0]} & {*near[1]}) / len(near[0])
+                shared = {u for u, _ in near[0]} & {u for u, _ in near[1]}
+                overlap = len(shared) / len(near[0])
                 score = (1 - overlap) * min(pull_a, pull_b)
                 if best is None or score > best.score:
                     best = _Pair(

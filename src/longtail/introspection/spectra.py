@@ -187,15 +187,22 @@ class Spectra:
             tables.append(pl.DataFrame(columns))
         return pl.concat(tables, how="diagonal")
 
-    def plot(self) -> Any:
-        """The spectra on one picture."""
+    def display(self) -> SpectrumDisplay:
+        """The spectra as one figure with its table."""
         s = next(iter(self.models.values()))
         rules = {m.threshold_rule for m in self.models.values()}
         rule = s.threshold_rule if len(rules) == 1 else "each model's own threshold"
         subtitle = (
             f"Jacobian of the {_words(s.of)} over {s.at}, {s.samples:,} samples; dashed: {rule}"
         )
-        return SpectrumDisplay(self.frame(), subtitle).plot()
+        return SpectrumDisplay(self.frame(), subtitle)
+
+    def plot(self) -> Any:
+        """The spectra as one Altair chart."""
+        return self.display().plot()
+
+    def _repr_html_(self) -> str:
+        return self.display()._repr_html_()
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by model, ready for JSON."""
