@@ -1,16 +1,18 @@
 """Ambiguous features, found without naming contexts: those whose neighbours move most.
 
-The ends of the latent directions serve as contexts: bags of their strongest features. A context c
-calls for feature v by
+The frequent features nearest to a feature v, overall, are parted in two where their directions
+differ most (by the sign of their first principal component). The nearest ones of either part make
+a bag, a context c, which calls for v by
 
     pull = log p(v | z_c) − log p(v),
 
-nats, with z_c the posterior mean of its bag and p(v) the training frequency. A feature that two
-contexts call for, and whose nearest features in them have little in common, means two things:
+nats, with z_c the posterior mean of the bag and p(v) the training frequency. A feature that both
+of its contexts call for, and whose nearest features in them have little in common, means two
+things:
 
     score = (1 − overlap of the neighbours) · (the smaller pull).
 
-Neighbours are those of `embeddings` in a context, at z_c alone. With J_h = ∂h/∂z, similarities with
+Neighbours in a context are those of `embeddings`, at z_c alone. With J_h = ∂h/∂z, similarities with
 all features, J J_vᵀ, need J_h J_vᵀ, an H-vector, and one V×H product: J itself, V×K, is not made.
 """
 
@@ -18,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,20 +32,19 @@ from longtail.data import CountMatrix, Vocabulary
 from longtail.displays import NeighborhoodDisplay
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
-from longtail.introspection.feature_vectors import Embeddings
-from longtail.introspection.latent_directions import Directions, directions
+from longtail.introspection.feature_vectors import Embeddings, embeddings
+from longtail.introspection.neighbors import NearestRows, unit
 
 __all__ = ["Ambiguities", "AmbiguousFeature", "ambiguous_features"]
 
-Array = npt.NDArray[np.float64]
 Bag = tuple[int, ...]  # columns
 Near = tuple[tuple[int, float], ...]  # columns and similarities, nearest first
 
 _CONTEXT_FEATURES = 3
 _CONTEXT_COUNT = 10.0  # as the authors weigh a context's features
-_TRIED = 4  # contexts tried for a feature, those with the strongest pull
-_WEAK_END = 0.3  # of the direction's largest weight: below, an end says nothing
-_CHUNK = 8_000_000  # similarities held at a time
+_PARTED = 24  # nearest features that are parted in two
+_FREQUENT = 4  # times as many features may stand in contexts as are candidates
+_STEPS = 20  # of refinement: a bag's place need not be known to the last digit
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,15 @@ class Ambiguities:
     Attributes
     ----------
     items
-        The features; no two of them between the same two directions' ends.
-    candidates, contexts
-        How many features and ends of directions were searched.
+        The features; no two of them share a feature of their contexts.
+    candidates
+        How many features were searched.
     vocabulary
         The model's features.
     """
 
     items: tuple[AmbiguousFeature, ...]
     candidates: int
-    contexts: int
     vocabulary: Vocabulary
 
     def __len__(self) -> int:
@@ -151,7 +150,7 @@ class Ambiguities:
         listed = self.vocabulary.listed
         lines = [
             f"{len(self)} of {self.candidates:,} frequent features whose neighbours move most "
-            f"between {self.contexts} contexts"
+            "between two contexts"
         ]
         for item in self.items:
             lines.append(
@@ -170,8 +169,8 @@ def ambiguous_features(
     *,
     top: int = 6,
     k: int = 8,
-    candidates: int = 1000,
-    contexts: Directions | None = None,
+    candidates: int = 500,
+    vectors: Embeddings | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ambiguities:
@@ -186,10 +185,10 @@ def ambiguous_features(
     candidates
         The features most frequent in training are searched, this many: what the model says of
         rare ones in context is uncertain.
-    contexts
-        Directions whose ends are the contexts; the 20 strongest if not given.
+    vectors
+        Global embeddings, if the caller holds them.
     seed
-        Of the draws of z behind the directions, and of the refinement of the contexts' posteriors.
+        Of the draws of z behind the embeddings, and of the contexts' posteriors.
     progress
         Called with (contexts done, contexts in all).
 
@@ -201,56 +200,51 @@ def ambiguous_features(
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise ParameterError(f"{name} must be a whole number ≥ 1; got {value!r}.")
     model.check_fitted()
-    found = contexts or directions(model, top=20, words=_CONTEXT_FEATURES + 1, seed=seed)
-    ends = _ends(found, model.vocabulary_)
-    frequent = np.argsort(-model.unigram_, kind="stable")[:candidates]
-    search = _Search(model, ends, frequent, int(k), seed, progress)
-    best = [pair for v in frequent.tolist() if (pair := search.best(v)) is not None]
-    best.sort(key=lambda pair: -pair.score)
-    kept: dict[tuple[int, int], _Pair] = {}
-    for pair in best:
-        if len(kept) < top:
-            kept.setdefault(pair.ends, pair)
-    name = model.vocabulary_.__getitem__
-    items = tuple(
-        AmbiguousFeature(
-            feature=name(pair.feature),
-            contexts=_two(tuple(map(name, bag)) for bag in pair.bags),
-            pulls=pair.pulls,
-            neighbors=_two(tuple(name(u) for u, _ in near) for near in pair.near),
-            similarities=_two(tuple(s for _, s in near) for near in pair.near),
-            overlap=pair.overlap,
-            score=pair.score,
-        )
-        for pair in kept.values()
-    )
-    return Ambiguities(items, len(frequent), len(ends), model.vocabulary_)
+    if vectors is None:
+        vectors = embeddings(model, seed=seed)
+    by_frequency = np.argsort(-model.unigram_, kind="stable")
+    contexts = _parted(vectors, by_frequency, int(candidates))
+    found = _search(model, contexts, int(k), seed, progress)
+    found.sort(key=lambda moved: -moved.score)
+    kept: list[_Moved] = []
+    used: set[int] = set()
+    for moved in found:
+        own = {u for bag in moved.bags for u in bag}
+        if len(kept) < top and moved.score > 0 and not own & used:
+            kept.append(moved)
+            used |= own
+    items = tuple(_named(moved, model.vocabulary_) for moved in kept)
+    return Ambiguities(items, min(int(candidates), len(by_frequency)), model.vocabulary_)
 
 
-def _two(items: Any) -> tuple[Any, Any]:
-    first, second = items
-    return first, second
-
-
-def _ends(found: Directions, vocabulary: Vocabulary) -> list[Bag]:
-    """The strongest features of each end that says something, one more than a context takes."""
-    ends = []
-    for direction in found:
-        sides = (direction.positive.features, direction.negative.features)
-        largest = max((side[0][1] for side in sides if side), default=0.0)
-        for side in sides:
-            if side and side[0][1] >= _WEAK_END * largest:
-                names = [name for name, _ in side[: _CONTEXT_FEATURES + 1]]
-                ends.append(tuple(map(vocabulary.index, names)))
-    return ends
+def _parted(
+    vectors: Embeddings, by_frequency: npt.NDArray[np.int64], candidates: int
+) -> dict[int, tuple[Bag, Bag]]:
+    """The two contexts of each candidate; those of which one would be empty are left out."""
+    asked, frequent = by_frequency[:candidates], by_frequency[: _FREQUENT * candidates]
+    directions = unit(vectors.vectors)
+    nearest = NearestRows(vectors.vectors[frequent], "cosine")
+    near, _ = nearest.search(vectors.vectors[asked], _PARTED + 1)
+    contexts = {}
+    for v, row in zip(asked.tolist(), frequent[near], strict=True):
+        others = row[row != v][:_PARTED]
+        around = directions[others].astype(np.float64)
+        around -= around.mean(0)
+        if len(others) < 2 or not np.abs(around).max() > 0:
+            continue
+        along = around @ np.linalg.svd(around, full_matrices=False)[2][0]
+        sides = (others[along > 0], others[along <= 0])
+        first, second = (tuple(side[:_CONTEXT_FEATURES].tolist()) for side in sides)
+        if first and second:
+            contexts[v] = (first, second)
+    return contexts
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """A feature between two contexts."""
+class _Moved:
+    """A feature between its two contexts, by columns."""
 
     feature: int
-    ends: tuple[int, int]
     bags: tuple[Bag, Bag]
     pulls: tuple[float, float]
     near: tuple[Near, Near]
@@ -258,108 +252,88 @@ class _Pair:
     score: float
 
 
-class _Search:
-    """Pulls of all contexts, and neighbours of each candidate in those that pull it most."""
-
-    def __init__(
-        self,
-        model: NonlinearFactorAnalysis,
-        ends: Sequence[Bag],
-        frequent: npt.NDArray[np.int64],
-        k: int,
-        seed: int,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self.k = k
-        self.ends = ends
-        self.generative = model.network_.generative
-        # A feature is no context of itself: where it is among an end's first, the next stands in.
-        self.bag_of = {
-            v: [tuple(u for u in end if u != v)[:_CONTEXT_FEATURES] for end in ends]
-            for v in frequent.tolist()
-        }
-        bags = list(dict.fromkeys(b for bags in self.bag_of.values() for b in bags if b))
-        self.place = {bag: i for i, bag in enumerate(bags)}
-        self.tried: dict[int, list[tuple[int, float]]] = {}
-        self.near: dict[tuple[int, Bag], Near] = {}
-        if not bags:
-            return
-        z = model.posterior(_rows(bags, model.vocabulary_), seed=seed).mean
-        self.z = torch.from_numpy(z).to(self.generative.decoder.weight)
-        asked = self._choose(bags, np.log(model.unigram_))
-        for done, (bag, features) in enumerate(asked.items(), 1):
-            self._neighbors(bag, features)
-            if progress is not None:
-                progress(done, len(asked))
-
-    @torch.no_grad()
-    def _choose(self, bags: list[Bag], log_frequency: Array) -> dict[Bag, list[int]]:
-        """For each candidate the contexts that pull it most; which features each bag is asked."""
-        likelihood, decoder = self.generative.likelihood, self.generative.decoder
-        columns = np.array(list(self.bag_of), dtype=np.int64)
-        pull = np.empty((len(bags), len(columns)))
-        for rows in torch.split(torch.arange(len(bags)), max(1, _CHUNK // len(log_frequency))):
-            log_p = likelihood.log_probabilities(decoder(self.z[rows]))
-            pull[rows.numpy()] = log_p.double().cpu().numpy()[:, columns] - log_frequency[columns]
-        asked: dict[Bag, list[int]] = {}
-        for i, (v, own) in enumerate(self.bag_of.items()):
-            pulls = [(e, float(pull[self.place[b], i])) for e, b in enumerate(own) if b]
-            strongest = sorted((p for p in pulls if p[1] > 0), key=lambda p: -p[1])[:_TRIED]
-            if len(strongest) > 1:
-                self.tried[v] = strongest
-                for e, _ in strongest:
-                    asked.setdefault(own[e], []).append(v)
-        return asked
-
-    @torch.no_grad()
-    def _neighbors(self, bag: Bag, features: list[int]) -> None:
-        """The features nearest to each of these where the bag's posterior has its mean."""
-        decoder, z = self.generative.decoder, self.z[[self.place[bag]]]
-        j_h, h = (t[0] for t in decoder.hidden_jacobian(z))
-        weight = decoder.weight
-        logits = torch.addmv(decoder.bias, weight, h)[None]
-        terms = self.generative.likelihood.jacobian_terms(logits, "probabilities")
-        left, right = terms.left[0], terms.right[0]
-        mixed = (terms.mix[0] @ weight) @ j_h  # Σ_u mix_u J_a,u: (K,)
-        for part in torch.split(torch.tensor(features), max(1, _CHUNK // len(weight))):
-            part = part.to(weight.device)
-            own = left[part, None] * (weight[part] @ j_h) - right[part, None] * mixed  # (n, K)
-            similarity = left[:, None] * (weight @ (j_h @ own.T)) - right[:, None] * (own @ mixed)
-            self._keep(bag, part, similarity)
-
-    def _keep(self, bag: Bag, features: Tensor, similarity: Tensor) -> None:
+@torch.no_grad()
+def _search(
+    model: NonlinearFactorAnalysis,
+    contexts: dict[int, tuple[Bag, Bag]],
+    k: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[_Moved]:
+    """Every candidate between its contexts."""
+    if not contexts:
+        return []
+    # Bernoulli rows hold presence alone.
+    most = model.network_.generative.likelihood.most
+    count = _CONTEXT_COUNT if most is None else min(_CONTEXT_COUNT, most)
+    bags = list(dict.fromkeys(bag for pair in contexts.values() for bag in pair))
+    steps = min(_STEPS, int(model.eval_refine_steps))
+    rows = _rows(bags, count, model.vocabulary_)
+    means = torch.from_numpy(model.posterior(rows, refine_steps=steps, seed=seed).mean)
+    asked: dict[Bag, list[int]] = {}
+    for v, pair in contexts.items():
+        for bag in pair:
+            asked.setdefault(bag, []).append(v)
+    log_frequency = np.log(model.unigram_)
+    pull: dict[tuple[int, Bag], float] = {}
+    near: dict[tuple[int, Bag], Near] = {}
+    for i, (bag, features) in enumerate(zip(bags, map(asked.__getitem__, bags), strict=True)):
+        log_p, similarity = _at(model, means[[i]], features)
         similarity[list(bag)] = -torch.inf
-        similarity[features, torch.arange(len(features))] = -torch.inf
-        n = min(self.k, len(similarity) - len(bag) - 1)
-        values, indices = (t.T.cpu().tolist() for t in similarity.topk(max(n, 0), dim=0))
-        for v, found, similar in zip(features.tolist(), indices, values, strict=True):
-            self.near[v, bag] = tuple(zip(found, similar, strict=True))
-
-    def best(self, v: int) -> _Pair | None:
-        """The pair of contexts with the highest score for a feature; None if there is no pair."""
-        best: _Pair | None = None
-        tried = self.tried.get(v, [])
-        for i, (a, pull_a) in enumerate(tried):
-            for b, pull_b in tried[i + 1 :]:
-                bags = (self.bag_of[v][a], self.bag_of[v][b])
-                near = (self.near[v, bags[0]], self.near[v, bags[1]])
-                if bags[0] == bags[1] or not near[0]:
-                    continue
-                shared = {u for u, _ in near[0]} & {u for u, _ in near[1]}
-                overlap = len(shared) / len(near[0])
-                score = (1 - overlap) * min(pull_a, pull_b)
-                if best is None or score > best.score:
-                    best = _Pair(
-                        v, (min(a, b), max(a, b)), bags, (pull_a, pull_b), near, overlap, score
-                    )
-        return best
+        similarity[features, range(len(features))] = -torch.inf
+        n = max(0, min(k, len(similarity) - len(bag) - 1))
+        values, indices = (t.T.cpu().tolist() for t in similarity.topk(n, dim=0))
+        for j, v in enumerate(features):
+            pull[v, bag] = float(log_p[v]) - float(log_frequency[v])
+            near[v, bag] = tuple(zip(indices[j], values[j], strict=True))
+        if progress is not None:
+            progress(i + 1, len(bags))
+    found = []
+    for v, (a, b) in contexts.items():
+        if near[v, a]:
+            common = {u for u, _ in near[v, a]} & {u for u, _ in near[v, b]}
+            overlap = len(common) / len(near[v, a])
+            pulls = (pull[v, a], pull[v, b])
+            score = (1 - overlap) * min(pulls)
+            found.append(_Moved(v, (a, b), pulls, (near[v, a], near[v, b]), overlap, score))
+    return found
 
 
-def _rows(bags: Sequence[Bag], vocabulary: Vocabulary) -> CountMatrix:
+def _at(
+    model: NonlinearFactorAnalysis, z: Tensor, features: list[int]
+) -> tuple[Tensor, Tensor]:
+    """log p of all features at one z, (V,), and their similarities with some, J J_vᵀ: (V, n)."""
+    generative = model.network_.generative
+    weight = generative.decoder.weight
+    j_h, h = (t[0] for t in generative.decoder.hidden_jacobian(z.to(weight)))
+    logits = torch.addmv(generative.decoder.bias, weight, h)[None]
+    terms = generative.likelihood.jacobian_terms(logits, "probabilities")
+    left, right = terms.left[0], terms.right[0]
+    mixed = (terms.mix[0] @ weight) @ j_h  # Σ_u mix_u J_a,u: (K,)
+    own = left[features, None] * (weight[features] @ j_h) - right[features, None] * mixed
+    similarity = left[:, None] * (weight @ (j_h @ own.T)) - right[:, None] * (own @ mixed)
+    return generative.likelihood.log_probabilities(logits)[0], similarity
+
+
+def _named(moved: _Moved, vocabulary: Vocabulary) -> AmbiguousFeature:
+    name = vocabulary.__getitem__
+    (near_a, near_b), (bag_a, bag_b) = moved.near, moved.bags
+    return AmbiguousFeature(
+        feature=name(moved.feature),
+        contexts=(tuple(map(name, bag_a)), tuple(map(name, bag_b))),
+        pulls=moved.pulls,
+        neighbors=(tuple(name(u) for u, _ in near_a), tuple(name(u) for u, _ in near_b)),
+        similarities=(tuple(s for _, s in near_a), tuple(s for _, s in near_b)),
+        overlap=moved.overlap,
+        score=moved.score,
+    )
+
+
+def _rows(bags: Sequence[Bag], count: float, vocabulary: Vocabulary) -> CountMatrix:
     indices = np.concatenate([np.sort(bag) for bag in bags])
     indptr = np.cumsum([0, *map(len, bags)])
     csr = csr_array(
-        (np.full(len(indices), _CONTEXT_COUNT, np.float32), indices, indptr),
+        (np.full(len(indices), count, np.float32), indices, indptr),
         shape=(len(bags), len(vocabulary)),
     )
     return CountMatrix.from_any(csr, vocabulary=vocabulary)

@@ -202,7 +202,7 @@ def find(
     )
     vectors = embeddings(model, seed=seed, progress=partial(report, "embeddings"))
     ambiguities = ambiguous_features(
-        model, seed=seed, progress=partial(report, "ambiguous features")
+        model, vectors=vectors, seed=seed, progress=partial(report, "ambiguous features")
     )
     report("maps", 0, 2)
     mapped = np.argsort(-model.unigram_, kind="stable")[: settings.points]
