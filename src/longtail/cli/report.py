@@ -95,4 +95,6 @@ def report(
             }
         )
     else:
-        result(f"{written}: {size / 1e6:.1f} MB, {len(made.sections)} sections; open it in a browser")
+        result(
+            f"{written}: {size / 1e6:.1f} MB, {len(made.sections)} sections; open it in a browser"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from longtail.errors import MissingExtraError, ParameterError
 
 __all__ = [
     "PALETTE",
+    "TABLE_ROWS",
     "Figure",
     "altair",
     "cell_text",
@@ -28,7 +30,8 @@ __all__ = [
 
 PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#888888"]
 _FORMATS = ("png", "svg", "html", "json")
-_TABLE_ROWS = 30
+TABLE_ROWS = 30
+"""Rows of a table that are shown where the whole of it can be had otherwise."""
 _LONGEST = 500  # characters of a cell that are kept behind a shortened one
 
 
@@ -46,8 +49,8 @@ class Figure:
     def _repr_html_(self) -> str:
         """The picture, where Altair is installed, and the table: no scripts, no requests."""
         table = self.frame()
-        shown = f"{min(len(table), _TABLE_ROWS):,} of {len(table):,} rows"
-        listed = table_html(table, _TABLE_ROWS)
+        shown = f"{min(len(table), TABLE_ROWS):,} of {len(table):,} rows"
+        listed = table_html(table)
         try:
             chart = self.plot()
         except MissingExtraError:
@@ -132,9 +135,17 @@ def drawn(chart: Any) -> str:
     altair()
     import vl_convert
 
-    spec = chart if isinstance(chart, dict) else chart.to_dict()
+    spec = dict(chart if isinstance(chart, dict) else chart.to_dict())
+    # The image has one description, its `alt`; one on each mark would be most of its weight.
+    spec["config"] = spec.get("config", {}) | {"aria": False}
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    svg = re.sub(r' (?:d|transform)="[^"]*"', lambda places: _rounded(places[0]), svg)
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _rounded(places: str) -> str:
+    """Coordinates to a hundredth of a pixel."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", places)
 
 
 def shortened(text: str, width: int) -> str:
@@ -144,7 +155,9 @@ def shortened(text: str, width: int) -> str:
     """
     if len(text) > 4 * width:  # before looking at every character of a very long one
         text = text[: 4 * width] + "…"
-    visible = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
+    visible = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )
     line = " ".join(visible.split())
     if not line:
         return f"“{text[:width]}”" if text else "“”"
@@ -166,7 +179,7 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def table_html(table: pl.DataFrame, limit: int, width: int = 60) -> str:
+def table_html(table: pl.DataFrame, limit: int = TABLE_ROWS, width: int = 60) -> str:
     """The first rows of a table as HTML, everything escaped; names may be in any script."""
     numeric = {name for name, kind in table.schema.items() if kind.is_numeric()}
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)

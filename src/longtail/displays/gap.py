@@ -44,9 +44,9 @@ class GapDisplay(Figure):
         )
 
     def frame(self) -> pl.DataFrame:
-        """One line a view and group: view, group, from, to, middle, rows, gap, se,
-        low, high.
+        """One line a view and group.
 
+        Columns: view, group, from, to, middle, rows, gap, se, low, high.
         `gap` is in nats a row by length, and in nats a count by rarity. `low` and `high` are ± 2
         standard errors over the rows of the group.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,8 +90,7 @@ class MapDisplay(Figure):
         if len(sizes) != 1:
             raise ParameterError(f"A map needs all of its points' columns alike; got {sizes}.")
         self._title, self._subtitle = title, subtitle
-        common = pl.Series(groups, dtype=pl.String).value_counts(sort=True)
-        common = common[common.columns[0]].to_list()
+        common = [name for name, _ in Counter(groups).most_common()]
         kept = set(common[: len(PALETTE) - 1] if len(common) > len(PALETTE) else common)
         self._table = pl.DataFrame(
             {
@@ -124,8 +124,7 @@ class MapDisplay(Figure):
                 "named": t["labelled"].cast(pl.Int8),
             }
         )
-        order = pl.Series(shown["group"]).value_counts(sort=True)
-        order = [g for g in order["group"].to_list() if g != "other"]
+        order = [g for g, _ in Counter(shown["group"]).most_common() if g != "other"]
         domain = order + (["other"] if "other" in set(shown["group"]) else [])
         colors = [*PALETTE[: len(order)], "#999999"][: len(domain)]
         search = alt.param(
@@ -172,9 +171,7 @@ class MapDisplay(Figure):
         return styled(chart, self._title, self._subtitle or None)
 
 
-def _roomy(
-    places: Array, names: Sequence[str], weights: npt.NDArray[Any], most: int
-) -> list[bool]:
+def _roomy(places: Array, names: Sequence[str], weights: npt.NDArray[Any], most: int) -> list[bool]:
     """Which points are labelled: the weightiest whose names do not come to lie upon others."""
     chosen: list[int] = []
     if most == 0 or len(places) == 0:

@@ -56,9 +56,7 @@ class RowScoresDisplay(Figure):
         x = alt.X("floor:Q", title="unigram floor, nats a count", scale=alt.Scale(zero=False))
         y = alt.Y("model:Q", title="model, nats a count", scale=alt.Scale(zero=False))
         diagonal = (
-            alt.Chart(inline(alt, ends))
-            .mark_line(strokeDash=[5, 4], color="#888")
-            .encode(x=x, y=y)
+            alt.Chart(inline(alt, ends)).mark_line(strokeDash=[5, 4], color="#888").encode(x=x, y=y)
         )
         points = (
             alt.Chart(inline(alt, shown))

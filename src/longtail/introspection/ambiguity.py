@@ -30,6 +30,7 @@ from torch import Tensor
 
 from longtail.data import CountMatrix, Vocabulary
 from longtail.displays import NeighborhoodDisplay
+from longtail.displays.base import table_html
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.feature_vectors import Embeddings, embeddings
@@ -145,6 +146,9 @@ class Ambiguities:
                 {"rank": range(1, len(near) + 1), **words.columns(near), "similarity": similar}
             )
         return NeighborhoodDisplay(words.label(item.feature), lists)
+
+    def _repr_html_(self) -> str:
+        return table_html(self.frame())
 
     def __str__(self) -> str:
         listed = self.vocabulary.listed
@@ -299,9 +303,7 @@ def _search(
     return found
 
 
-def _at(
-    model: NonlinearFactorAnalysis, z: Tensor, features: list[int]
-) -> tuple[Tensor, Tensor]:
+def _at(model: NonlinearFactorAnalysis, z: Tensor, features: list[int]) -> tuple[Tensor, Tensor]:
     """log p of all features at one z, (V,), and their similarities with some, J J_vᵀ: (V, n)."""
     generative = model.network_.generative
     weight = generative.decoder.weight

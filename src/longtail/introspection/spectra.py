@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ class Spectra:
         return self.display().plot()
 
     def _repr_html_(self) -> str:
-        return self.display()._repr_html_()
+        return f"{self.display()._repr_html_()}<pre>{escape(str(self))}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by model, ready for JSON."""

@@ -13,6 +13,7 @@ from longtail.displays import LongTailDisplay
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.report.blocks import Block, Card, Cards, Chart, Facts, Item, Prose, Section, Table
 from longtail.report.findings import Findings
+from longtail.training.history import EpochRecord
 
 __all__ = ["data_section", "fit_section", "training_section"]
 
@@ -176,7 +177,9 @@ def _reading(model: NonlinearFactorAnalysis) -> list[Block]:
     changed = [(k, v) for k, v in model.read_settings_.to_dict().items() if v != usual[k]]
     if not changed:
         return []
-    table = pl.DataFrame({"setting": [k for k, _ in changed], "value": [str(v) for _, v in changed]})
+    table = pl.DataFrame(
+        {"setting": [k for k, _ in changed], "value": [str(v) for _, v in changed]}
+    )
     return [Table("reading", table, "How the data were read, where not as usual", folded=True)]
 
 
@@ -198,15 +201,24 @@ def training_section(found: Findings) -> Section:
                 "training",
                 history.display(),
                 "Training, epoch by epoch",
-                "Above, the bound on validation rows where there were any, else on training rows; "
-                "then the latent dimensions with a mean KL above 0.05 nats; below, the weight of "
-                "the KL.",
+                f"Above, {_bound(last)}; then the latent dimensions with a mean KL above 0.05 "
+                "nats; below, the weight of the KL.",
                 f"Three lines over {len(history)} epochs: the bound, the latent dimensions in use "
                 f"({last.active_kl} at the end), and the KL weight ({last.kl_weight:g} at the "
                 "end).",
             ),
         )
     return Section("training", "Training", blocks)
+
+
+def _bound(last: EpochRecord) -> str:
+    if last.valid_per_doc_refined is not None:
+        return (
+            "the perplexity of validation rows, lower is better: solid with refined posteriors, "
+            "ψ*, dashed from the inference network alone, ψ(x)"
+        )
+    rows = "training" if last.valid_nats_per_row is None else "validation"
+    return f"the bound on {rows} rows, higher is better"
 
 
 def _layers(n: int, width: int) -> str:

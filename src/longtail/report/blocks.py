@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from longtail.displays import Figure
+from longtail.displays.base import TABLE_ROWS
 
 __all__ = ["Block", "Card", "Cards", "Chart", "Facts", "Item", "Lines", "Prose", "Section", "Table"]
 
@@ -75,7 +76,7 @@ class Table:
     name: str
     frame: pl.DataFrame
     title: str
-    shown: int = 30
+    shown: int = TABLE_ROWS
     folded: bool = False
     kind: ClassVar[str] = "table"
 
@@ -108,9 +109,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Cards:
-    """Cards side by side, with the table that they were made from."""
+    """Cards side by side; or wide ones, one below the other, their lists side by side."""
 
     cards: tuple[Card, ...]
+    wide: bool = False
     kind: ClassVar[str] = "cards"
 
 

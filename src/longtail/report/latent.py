@@ -101,7 +101,7 @@ def directions_section(found: Findings) -> Section:
                 "an end makes the features there more probable, and those of the other end less "
                 "so; often only one end says something." + held
             ),
-            Cards(tuple(_direction_card(found, d) for d in told)),
+            Cards(tuple(_direction_card(found, d) for d in told.items)),
             Table("directions_table", told.frame(), "Features of the directions", folded=True),
         ),
     )
@@ -136,7 +136,7 @@ def end_labels(told: Directions, loadings: npt.NDArray[np.floating]) -> list[str
         (n, number of directions): places of the points along each direction.
     """
     names = []
-    for d in told:
+    for d in told.items:
         for e in (d.positive, d.negative):
             names.append(", ".join(name for name, _ in e.features[:2]) or d.name)
     strongest = np.abs(loadings).argmax(1)
@@ -145,7 +145,7 @@ def end_labels(told: Directions, loadings: npt.NDArray[np.floating]) -> list[str
 
 
 def _vectors(told: Directions) -> npt.NDArray[np.float32]:
-    return np.array([d.vector for d in told], dtype=np.float32)
+    return np.array([d.vector for d in told.items], dtype=np.float32)
 
 
 def feature_map_section(found: Findings) -> Section:
@@ -221,10 +221,10 @@ def ambiguous_section(found: Findings) -> Section:
             Prose(
                 f"Among the {a.candidates:,} most frequent features, these are called for by two "
                 "contexts and have the most different neighbours in them. Nobody named the "
-                "contexts: they are the strongest features at the ends of latent directions. "
+                "contexts: they are two groups among the features nearest to each. "
                 "In grey: neighbours that come in more than one list."
             ),
-            Cards(tuple(cards)),
+            Cards(tuple(cards), wide=True),
             Table("ambiguous_table", a.frame(), "These features and contexts", folded=True),
         ),
     )

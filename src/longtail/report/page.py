@@ -24,14 +24,15 @@ from typing import Any
 import polars as pl
 
 from longtail.displays import Figure, save_plot
-from longtail.displays.base import altair, drawn, shortened, table_html
+from longtail.displays.base import TABLE_ROWS, altair, drawn, shortened, table_html
 from longtail.errors import MissingExtraError, ParameterError, WriteError
 from longtail.report.blocks import Chart, Section, Table
 
 __all__ = ["Report", "check_report_path", "require_extra"]
 
-_TABLE_ROWS = 30
 _NAME, _TITLE = 60, 500  # characters of a name that are shown, and that its title holds
+# What a table on the page holds at most, so that the file stays small whatever the names.
+_ROWS, _CELL = 5000, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Report:
         charts = {}
         tables = {}
         for chart in self._charts():
-            spec = _bare(chart.display.plot().to_dict()) | {"description": chart.alt}
+            spec = _untitled(chart.display.plot().to_dict()) | {"description": chart.alt}
             charts[chart.name] = {
                 "image": drawn(spec),
                 "spec": escaped_json(spec),
@@ -83,15 +84,19 @@ class Report:
             "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
             f"script-src {_hash(bundle)} {_hash(script)}; base-uri 'none'; form-action 'none'"
         )
-        page: str = _environment().get_template("page.html.j2").render(
-            report=self,
-            charts=charts,
-            tables=tables,
-            policy=policy,
-            bundle=bundle,
-            script=script,
-            style=_file("report.css"),
-            version=version("longtail"),
+        page: str = (
+            _environment()
+            .get_template("page.html.j2")
+            .render(
+                report=self,
+                charts=charts,
+                tables=tables,
+                policy=policy,
+                bundle=bundle,
+                script=script,
+                style=_file("report.css"),
+                version=version("longtail"),
+            )
         )
         # A name may hold half of a surrogate pair, which no encoding of the file can.
         return page.encode("utf-8", "replace").decode("utf-8")
@@ -197,25 +202,32 @@ def escaped_json(value: Any) -> str:
     return text
 
 
-def _table(frame: pl.DataFrame, shown: int = _TABLE_ROWS) -> dict[str, Any]:
-    flat = frame.with_columns(pl.selectors.float().fill_nan(None))
+def _table(frame: pl.DataFrame, shown: int = TABLE_ROWS) -> dict[str, Any]:
+    flat = frame.head(_ROWS).with_columns(pl.selectors.float().fill_nan(None))
     return {
         "rows": len(frame),
+        "held": len(flat),
         "shown": min(shown, len(frame)),
         "html": table_html(frame, shown),
         "json": escaped_json(
-            {"columns": flat.columns, "rows": [_rounded(row) for row in flat.rows()]}
+            {"columns": flat.columns, "rows": [[_cell(x) for x in row] for row in flat.rows()]}
         ),
     }
 
 
-def _rounded(row: tuple[Any, ...]) -> list[Any]:
-    return [float(f"{x:.6g}") if isinstance(x, float) else x for x in row]
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, list):
+        return [_cell(one) for one in value]
+    if isinstance(value, str) and len(value) > _CELL:
+        return f"{value[: _CELL - 1]}…"
+    return value
 
 
-def _bare(spec: dict[str, Any]) -> dict[str, Any]:
-    """Without the title, which is a heading of the page, and without colours of one theme."""
-    return {k: v for k, v in spec.items() if k not in ("title", "$schema", "background")}
+def _untitled(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without the title, which is a heading of the page."""
+    return {k: v for k, v in spec.items() if k not in ("title", "$schema")}
 
 
 @cache

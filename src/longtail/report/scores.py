@@ -23,8 +23,8 @@ _WORST, _WORST_FEATURES = 8, 8
 _WHY = {
     "floor": "What the training frequencies alone reach, with the same guess for every row. A "
     "model that has learned something stands clear of it.",
-    "elbo_amortized": "A lower bound on the log-likelihood, from the inference network's own guess "
-    "ψ(x).",
+    "elbo_amortized": "The evidence lower bound (ELBO) on the log-likelihood, from the inference "
+    "network's own guess ψ(x).",
     "elbo_refined": "The same bound once each row's posterior has been refined by local steps, "
     "ψ(x) → ψ*.",
     "elbo_full": "The bound with all correlations in each row's posterior: tighter still.",
@@ -44,8 +44,8 @@ def ladder_section(found: Findings) -> Section:
     tokens = evaluation.floor.per_doc is not None
     lines = tuple(_rung(rung) for rung in display.frame().iter_rows(named=True))
     first = (
-        "Perplexity is the number of features among which the model is as unsure as by throwing a "
-        "fair die: lower is better. Bounds are lower bounds on the log-likelihood, so their "
+        "A perplexity of 500 means: as unsure of each count as a fair die with 500 faces; lower is "
+        "better. Bounds are lower bounds on the log-likelihood, so their "
         "perplexities are upper bounds."
         if tokens
         else "Bounds are lower bounds on the log-likelihood of a row, in nats: higher is better."
@@ -76,7 +76,7 @@ def ladder_section(found: Findings) -> Section:
 def _rung(rung: dict[str, float | int | str | None]) -> tuple[str, str, str]:
     def number(value: object, error: object = None, digits: int = 1) -> str:
         assert isinstance(value, float)
-        text = f"{value:,.{digits}f}"
+        text = f"{value:,.{digits}f}".replace("-", "−")
         known = isinstance(error, float) and not np.isnan(error)
         return f"{text} ± {error:,.{digits}f}" if known else text
 
@@ -170,9 +170,9 @@ def _by_rarity(per_count: Array, rare: Array) -> str:
     said = f"Spearman's correlation {rho:+.2f} over {n:,} rows"
     if abs(rho) < 2 / np.sqrt(n - 1):
         return f"Rows of rare features do not clearly gain more or less than others ({said})."
-    more = "more" if rho > 0 else "less"
+    more = ("slightly " if abs(rho) < 0.2 else "") + ("more" if rho > 0 else "less")
     expected = "as expected" if rho > 0 else "against the expectation"
-    return f"Rows of rarer features gain {more} a count, {expected} ({said})."
+    return f"Rows of rarer features gain {more} for each count, {expected} ({said})."
 
 
 def worst_section(found: Findings) -> Section:
@@ -181,7 +181,9 @@ def worst_section(found: Findings) -> Section:
     if found.evaluation is None or found.rows is None:
         return Section("worst", title, (Prose(NO_ROWS, "missing"),))
     rows, table = found.rows, found.evaluation.per_row
-    listed = [rows.vocabulary.listed(f for f, _ in rows.top_features(d, 6)) for d in range(len(rows))]
+    listed = [
+        rows.vocabulary.listed(f for f, _ in rows.top_features(d, 6)) for d in range(len(rows))
+    ]
     display = RowScoresDisplay(
         pl.DataFrame(
             {

@@ -63,7 +63,7 @@ async function draw(box) {
   try {
     // `ast`: expressions are interpreted, so that the page's policy need not allow eval.
     views.set(box, await window.vegaEmbed(target, spec, {
-      mode: "vega-lite", ast: true, renderer: box.dataset.renderer, tooltip: { theme: dark.matches ? "dark" : "light" },
+      mode: "vega-lite", ast: true, logLevel: 1, renderer: box.dataset.renderer, tooltip: { theme: dark.matches ? "dark" : "light" },
       actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
       downloadFileName: box.dataset.chart,
     }));
