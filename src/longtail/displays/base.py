@@ -135,10 +135,17 @@ def drawn(chart: Any) -> str:
     altair()
     import vl_convert
 
-    spec = dict(chart if isinstance(chart, dict) else chart.to_dict())
-    # The image has one description, its `alt`; one on each mark would be most of its weight.
-    spec["config"] = spec.get("config", {}) | {"aria": False}
+    spec = chart if isinstance(chart, dict) else chart.to_dict()
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    # The image has one description, its `alt`; one on each mark would be most of its weight.
+    svg = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg)
+    # Vega goes on counting from one picture to the next; the same chart is the same image.
+    clips = list(dict.fromkeys(re.findall(r' id="(clip\d+)"', svg)))
+    svg = re.sub(
+        r'(?<= id=")clip\d+(?=")|(?<=url\(#)clip\d+(?=\))',
+        lambda name: f"clip-{clips.index(name[0])}",
+        svg,
+    )
     svg = re.sub(r' (?:d|transform)="[^"]*"', lambda places: _rounded(places[0]), svg)
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
@@ -160,7 +167,7 @@ def shortened(text: str, width: int) -> str:
     )
     line = " ".join(visible.split())
     if not line:
-        return f"“{text[:width]}”" if text else "“”"
+        return f"“{visible[:width]}”"
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 

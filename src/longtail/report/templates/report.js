@@ -17,6 +17,7 @@ function theme() {
     view: { stroke: null },
     axis: { labelColor: soft, titleColor: soft, gridColor: line, domainColor: soft,
             tickColor: soft, labelFontSize: 11, titleFontSize: 12, labelOverlap: true },
+    axisX: { titleLimit: Math.max(200, window.innerWidth - 150) },
     legend: { labelColor: ink, titleColor: soft, labelFontSize: 12 },
     header: { labelColor: ink, titleColor: ink },
   };
