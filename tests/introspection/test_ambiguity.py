@@ -38,7 +38,7 @@ def slowly(model, k, vectors):
             dense = np.zeros((1, len(names)))
             dense[0, bag] = 10
             row = CountMatrix.from_any(dense, vocabulary=model.vocabulary_)
-            z = torch.from_numpy(model.posterior(row, seed=0).mean)
+            z = torch.from_numpy(model.posterior(row, refine_steps=10, seed=0).mean)
             p = model.inverse_transform(z.numpy())[0]
             pulls.append(float(np.log(p[v]) - np.log(model.unigram_[v])))
             j = jacobian_at(model.network_.generative.decoder, z, "probabilities")[0].numpy()

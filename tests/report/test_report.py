@@ -372,7 +372,7 @@ def test_progress_names_the_stages():
         refine_steps=1,
         progress=lambda stage, done, total: stages.update({stage: done == total}),
     )
-    assert {"bounds", "spectrum", "directions", "maps"} <= stages.keys()
+    assert {"bounds", "directions", "ambiguous features", "maps"} <= stages.keys()
     assert all(stages.values())
 
 

@@ -45,7 +45,7 @@ _CONTEXT_FEATURES = 3
 _CONTEXT_COUNT = 10.0  # as the authors weigh a context's features
 _PARTED = 24  # nearest features that are parted in two
 _FREQUENT = 4  # times as many features may stand in contexts as are candidates
-_STEPS = 20  # of refinement: a bag's place need not be known to the last digit
+_STEPS = 10  # of refinement: a bag's place need not be known to the last digit
 
 
 @dataclass(frozen=True)

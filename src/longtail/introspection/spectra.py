@@ -284,6 +284,14 @@ def _posterior(model: NonlinearFactorAnalysis, rows: Any) -> Posterior:
     return model.posterior(aligned)
 
 
+def spectrum_of(
+    model: NonlinearFactorAnalysis, averaged: Jacobian, posterior: Posterior | None
+) -> Spectra:
+    """As `spectrum` of one model, for a caller that holds its Jacobian and posteriors."""
+    found = from_jacobian(averaged, posterior, typical_exposure(model))
+    return Spectra({"": found}, {"": _verdict(found, model)})
+
+
 def typical_exposure(model: NonlinearFactorAnalysis) -> float:
     """How many units of information, tokens say, a median training row holds."""
     likelihood = model.network_.generative.likelihood

@@ -26,8 +26,9 @@ from longtail.introspection import (
     directions,
     embeddings,
     explain_recommendations,
-    spectrum,
+    jacobian,
 )
+from longtail.introspection.spectra import spectrum_of
 
 __all__ = ["HIDDEN_SHARE", "Findings", "Recommended", "ReportSettings", "find", "is_recommender"]
 
@@ -190,16 +191,15 @@ def find(
             seed=seed,
             progress=lambda done: report("posteriors", done, n),
         )
-    spectra = spectrum(model, scored, samples=_DRAWS, seed=seed, progress=report)
-    told = directions(
+    averaged = jacobian(
         model,
-        scored,
-        top=_DIRECTIONS,
-        words=_WORDS,
+        "root_probabilities",
         samples=_DRAWS,
         seed=seed,
         progress=partial(report, "directions"),
     )
+    spectra = spectrum_of(model, averaged, posterior)
+    told = directions(model, scored, top=_DIRECTIONS, words=_WORDS, averaged=averaged)
     vectors = embeddings(model, seed=seed, progress=partial(report, "embeddings"))
     ambiguities = ambiguous_features(
         model, vectors=vectors, seed=seed, progress=partial(report, "ambiguous features")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import polars as pl
+
 from longtail.displays import RankingDisplay
 from longtail.introspection import Explanation
 from longtail.report.about import NO_ROWS
@@ -9,8 +11,6 @@ from longtail.report.blocks import Block, Card, Cards, Chart, Facts, Item, Prose
 from longtail.report.findings import HIDDEN_SHARE, Findings, Recommended
 
 __all__ = ["recommend_section"]
-
-import polars as pl
 
 _HISTORY = 10
 
@@ -69,7 +69,7 @@ def recommend_section(found: Findings) -> Section:
             "A few rows, what they have, what is recommended to them, and which of their own items "
             "speak most for it (nats by which its log-probability would fall without them):"
         ),
-        Cards(_users(told)),
+        Cards(_users(told), wide=True),
     ]
     return Section("recommend", title, tuple(blocks))
 
