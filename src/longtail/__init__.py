@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from longtail.evaluation import Ranking as Ranking
     from longtail.evaluation import rank_lists as rank_lists
     from longtail.evaluation import rank_scores as rank_scores
+    from longtail.introspection import Ambiguities as Ambiguities
     from longtail.introspection import CoOccurrence as CoOccurrence
     from longtail.introspection import Direction as Direction
     from longtail.introspection import Directions as Directions
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from longtail.introspection import Occurrence as Occurrence
     from longtail.introspection import Spectra as Spectra
     from longtail.introspection import Spectrum as Spectrum
+    from longtail.introspection import ambiguous_features as ambiguous_features
     from longtail.introspection import class_precision as class_precision
     from longtail.introspection import contextual_similarity as contextual_similarity
     from longtail.introspection import contextual_vectors as contextual_vectors
@@ -58,12 +60,15 @@ if TYPE_CHECKING:
     from longtail.introspection import topic_diversity as topic_diversity
     from longtail.introspection import word_similarity as word_similarity
     from longtail.presets import preset as preset
+    from longtail.report import Report as Report
+    from longtail.report import make_report as make_report
     from longtail.training import Callback as Callback
     from longtail.training import History as History
     from longtail.tuning import Tuning as Tuning
     from longtail.tuning import tune as tune
 
 _HOMES = {
+    "Ambiguities": "longtail.introspection",
     "Annotation": "longtail.cells",
     "Callback": "longtail.training",
     "CoOccurrence": "longtail.introspection",
@@ -81,10 +86,12 @@ _HOMES = {
     "Ranking": "longtail.evaluation",
     "ReadSettings": "longtail.data",
     "Recommendations": "longtail.estimator",
+    "Report": "longtail.report",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
     "Tuning": "longtail.tuning",
     "Vocabulary": "longtail.data",
+    "ambiguous_features": "longtail.introspection",
     "annotate": "longtail.cells",
     "class_precision": "longtail.introspection",
     "contextual_similarity": "longtail.introspection",
@@ -97,6 +104,7 @@ _HOMES = {
     "explain_recommendations": "longtail.introspection",
     "jacobian": "longtail.introspection",
     "load": "longtail.estimator",
+    "make_report": "longtail.report",
     "neighborhoods": "longtail.introspection",
     "rank_lists": "longtail.evaluation",
     "rank_scores": "longtail.evaluation",

@@ -49,6 +49,8 @@ def test_the_demo_writes_what_it_says(tmp_path, monkeypatch):
     assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "ladder.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+    assert "<title>Docstrings of Python packages</title>" in (out / "report.html").read_text()
+    assert f"open {(out / 'report.html').as_uri()} in a browser" in text
     assert findings["spectrum"].keys() == {"hybrid", "plain"}
     assert pl.read_csv(out / "evaluation.csv")["model"].unique().sort().to_list() == [
         "hybrid",

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from longtail import CountMatrix, directions, topic_coherence, topic_diversity
+from longtail import CountMatrix, directions, jacobian, topic_coherence, topic_diversity
 from longtail.errors import NotFittedError, ParameterError
 from longtail.introspection.latent_directions import varimax
 from tests.estimator.models import small
@@ -254,3 +254,10 @@ def test_bad_parameters(arguments, message):
 def test_not_fitted():
     with pytest.raises(NotFittedError):
         directions(small())
+
+
+def test_a_jacobian_at_hand_gives_the_same():
+    model = learned()
+    averaged = jacobian(model, "root_probabilities", samples=100, seed=3)
+    expected = directions(model, samples=100, seed=3)
+    assert directions(model, averaged=averaged).to_dict() == expected.to_dict()

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from longtail import CountMatrix, effective_rank, jacobian, spectrum
 from longtail.errors import DataError, NotFittedError, ParameterError
 from longtail.evaluation.results import KL_THRESHOLD
-from longtail.introspection.spectra import from_jacobian
+from longtail.introspection.spectra import from_jacobian, spectrum_of
 from tests.estimator.models import small
 from tests.introspection.handmade import even_model, learned, model_of, named_words
 
@@ -308,3 +308,12 @@ def test_bad_parameters(arguments, message):
 def test_every_model_must_be_fitted():
     with pytest.raises(NotFittedError):
         spectrum({"a": learned(), "b": small()}, samples=40)
+
+
+def test_a_jacobian_and_posteriors_at_hand_give_the_same():
+    model, rows = learned(), named_words(20)
+    averaged = jacobian(model, "root_probabilities", samples=100, seed=3)
+    found = spectrum_of(model, averaged, model.posterior(rows))
+    expected = spectrum(model, rows, samples=100, seed=3)
+    assert found.to_dict() == expected.to_dict()
+    assert str(found) == str(expected)

@@ -17,6 +17,7 @@ import typer
 from longtail.cli import commands, introspect, recommend
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
+from longtail.cli.report import report
 from longtail.cli.tune import tune
 from longtail.errors import LongtailError, NonFiniteError, WriteError
 
@@ -38,6 +39,7 @@ app.command()(commands.info)
 app.command(rich_help_panel="Recommend")(recommend.recommend)
 app.command(rich_help_panel="Recommend")(recommend.rank)
 for _command in (
+    report,
     introspect.neighbors,
     introspect.spectrum,
     introspect.directions,

@@ -11,7 +11,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from longtail.data import CountMatrix, read_counts, read_like, split_rows
 from longtail.data.corpora import docstring_packages, docstring_settings, load_docstrings
@@ -28,6 +29,7 @@ from longtail.displays import EvaluationDisplay, HistoryDisplay, save_plot
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.evaluation import Evaluation
 from longtail.introspection import Spectra, neighborhoods, spectrum
+from longtail.report import make_report
 
 __all__ = ["run_demo"]
 
@@ -97,6 +99,18 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
     spectra = spectrum(models, test, samples=100, seed=seed)
     say(f"\nWhich latent directions live\n{spectra}")
     paths = _write(out, models, scores, spectra, words)
+    say("\nLooking at the hybrid model from all sides")
+    page = out / "report.html"
+    with _progress() as progress:
+        make_report(
+            models["hybrid"],
+            test,
+            title="Docstrings of Python packages",
+            seed=seed,
+            unseen=unseen,
+            progress=progress,
+        ).save(page)
+    paths[str(page)] = "a page about the hybrid model: look at this first"
     say("\nWritten:\n" + "\n".join(f"  {p:<34} {what}" for p, what in paths.items()))
     program = "longtail" if shutil.which("longtail") else sys.argv[0]
     say(
@@ -104,9 +118,11 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
         f"  {program} info {out / 'model'}\n"
         f"  {program} evaluate {out / 'model'} {out / 'held_out.parquet'}\n"
         f"  {program} transform {out / 'model'} {out / 'held_out.parquet'} --out z.parquet\n"
+        f"  {program} report {out / 'model'} {out / 'held_out.parquet'} --out report.html\n"
         f"  {program} neighbors {out / 'model'} kernel --context cuda,thread\n"
         f"  {program} directions {out / 'model'} {out / 'held_out.parquet'} --top 12"
     )
+    say(f"\nThe report: open {page.resolve().as_uri()} in a browser.")
     say(f"\nThe demo took {time.perf_counter() - started:.0f} s.")
     return {
         "corpus": {"train": train.summary(), "test": test.summary()},
@@ -156,6 +172,20 @@ def _corpus(out: Path, rows: int, seed: int, say: Say) -> tuple[CountMatrix, Cou
     )
     say(f"  out of vocabulary in held-out documents: {unseen.mass:.1%} of the tokens")
     return train, test, unseen
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage, on standard error."""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield report
 
 
 def _describe(model: NonlinearFactorAnalysis) -> str:

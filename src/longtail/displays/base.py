@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +13,50 @@ import polars as pl
 
 from longtail.errors import MissingExtraError, ParameterError
 
-__all__ = ["PALETTE", "altair", "check_plot_path", "inline", "save_plot", "styled"]
+__all__ = [
+    "PALETTE",
+    "TABLE_ROWS",
+    "Figure",
+    "altair",
+    "cell_text",
+    "check_plot_path",
+    "drawn",
+    "inline",
+    "save_plot",
+    "shortened",
+    "styled",
+    "table_html",
+]
 
 PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#888888"]
 _FORMATS = ("png", "svg", "html", "json")
+TABLE_ROWS = 30
+"""Rows of a table that are shown where the whole of it can be had otherwise."""
+_LONGEST = 500  # characters of a cell that are kept behind a shortened one
+
+
+class Figure:
+    """A figure with its table, and both of them in notebooks."""
+
+    def frame(self) -> pl.DataFrame:
+        """The table behind the figure."""
+        raise NotImplementedError
+
+    def plot(self) -> Any:
+        """The figure as an Altair chart."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """The picture, where Altair is installed, and the table: no scripts, no requests."""
+        table = self.frame()
+        shown = f"{min(len(table), TABLE_ROWS):,} of {len(table):,} rows"
+        listed = table_html(table)
+        try:
+            chart = self.plot()
+        except MissingExtraError:
+            return f"{listed}<p>{shown}</p>"
+        image = f'<img alt="{html.escape(type(self).__name__)}" src="{drawn(chart)}">'
+        return f"{image}<details><summary>Table: {shown}</summary>{listed}</details>"
 
 
 def check_plot_path(path: str | Path) -> str:
@@ -77,6 +121,86 @@ def altair() -> Any:
             "The table behind the figure, .frame(), needs neither."
         ) from error
     return module
+
+
+def drawn(chart: Any) -> str:
+    """A chart, or its specification, as the data URL of an SVG image.
+
+    In an image no script runs, and the names of its parts cannot collide with others on the page.
+
+    Raises
+    ------
+    MissingExtraError
+    """
+    altair()
+    import vl_convert
+
+    spec = chart if isinstance(chart, dict) else chart.to_dict()
+    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    # The image has one description, its `alt`; one on each mark would be most of its weight.
+    svg = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg)
+    # Vega goes on counting from one picture to the next; the same chart is the same image.
+    clips = list(dict.fromkeys(re.findall(r' id="(clip\d+)"', svg)))
+    svg = re.sub(
+        r'(?<= id=")clip\d+(?=")|(?<=url\(#)clip\d+(?=\))',
+        lambda name: f"clip-{clips.index(name[0])}",
+        svg,
+    )
+    svg = re.sub(r' (?:d|transform)="[^"]*"', lambda places: _rounded(places[0]), svg)
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _rounded(places: str) -> str:
+    """Coordinates to a hundredth of a pixel."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", places)
+
+
+def shortened(text: str, width: int) -> str:
+    """Text in one line of at most `width` characters, an ellipsis where it is cut.
+
+    Control characters become spaces, a name of spaces only is put in quotation marks.
+    """
+    if len(text) > 4 * width:  # before looking at every character of a very long one
+        text = text[: 4 * width] + "…"
+    visible = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )
+    line = " ".join(visible.split())
+    if not line:
+        return f"“{visible[:width]}”"
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+
+
+def cell_text(value: Any) -> str:
+    """A value of a table, for people."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "" if value != value else f"{value:,.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(cell_text, value))
+    return str(value)
+
+
+def table_html(table: pl.DataFrame, limit: int = TABLE_ROWS, width: int = 60) -> str:
+    """The first rows of a table as HTML, everything escaped; names may be in any script."""
+    numeric = {name for name, kind in table.schema.items() if kind.is_numeric()}
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
+    lines = []
+    for row in table.head(limit).iter_rows(named=True):
+        cells = []
+        for name, value in row.items():
+            text = cell_text(value)
+            cut = shortened(text, width) if text else ""
+            title = f' title="{html.escape(text[:_LONGEST])}"' if cut != text else ""
+            kind = ' class="number"' if name in numeric else ""
+            cells.append(f"<td{kind}{title}><bdi>{html.escape(cut)}</bdi></td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def inline(alt: Any, table: pl.DataFrame) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from longtail.displays.base import PALETTE, altair, inline, styled
+from longtail.displays.base import PALETTE, Figure, altair, inline, styled
 
 __all__ = ["HistoryDisplay"]
 
 
-class HistoryDisplay:
+class HistoryDisplay(Figure):
     """Training over epochs: held-out bounds, KL weight, and latent dimensions in use.
 
     Parameters

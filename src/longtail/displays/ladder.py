@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from longtail.displays.base import PALETTE, altair, inline, styled
+from longtail.displays.base import PALETTE, Figure, altair, inline, styled
 
 __all__ = ["EvaluationDisplay"]
 
@@ -15,7 +15,7 @@ _PERPLEXITY = "perplexity per document (lower is better)"
 _NATS = "nats a row (higher is better)"
 
 
-class EvaluationDisplay:
+class EvaluationDisplay(Figure):
     """The ladder of held-out figures against the unigram floor, with error bars.
 
     Parameters

@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 
 from longtail.data.vocabulary import feature_label
-from longtail.displays.base import altair, inline, styled
+from longtail.displays.base import Figure, altair, inline, shortened, styled
 
 __all__ = ["NeighborhoodDisplay"]
 
 _WIDEST = 40  # characters of a label in its column
 
 
-class NeighborhoodDisplay:
+class NeighborhoodDisplay(Figure):
     """Lists of neighbours side by side.
 
     Parameters
@@ -55,7 +55,7 @@ class NeighborhoodDisplay:
             shared=pl.len().over("feature") > 1,
             label=pl.Series(
                 [
-                    feature_label(*f, width=_WIDEST)
+                    shortened(feature_label(*f, width=_WIDEST), _WIDEST)
                     for f in zip(table["feature"], described, strict=True)
                 ],
                 dtype=pl.String,
@@ -85,6 +85,6 @@ class NeighborhoodDisplay:
         )
         return styled(
             chart,
-            f"Neighbours of “{self.feature}”",
+            f"Neighbours of “{shortened(self.feature, _WIDEST)}”",
             "in grey: in more than one context" if len(contexts) > 1 else None,
         )

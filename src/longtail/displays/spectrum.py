@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from longtail.displays.base import PALETTE, altair, inline, styled
+from longtail.displays.base import PALETTE, Figure, altair, inline, styled
 
 __all__ = ["SpectrumDisplay"]
 
 _PANELS = {"mean": "singular values of E[J]", "rms": "root eigenvalues of E[JᵀJ]"}
 
 
-class SpectrumDisplay:
+class SpectrumDisplay(Figure):
     """Singular values on a log scale, for one or several models.
 
     Parameters
@@ -69,7 +69,7 @@ class SpectrumDisplay:
                 tooltip=["model:N", "rank:Q", alt.Tooltip(f"{column}:Q", format=".4g")],
             )
             rule = base.mark_rule(strokeDash=[5, 4]).encode(
-                y="threshold:Q", color=alt.value("#444") if one else color
+                y="threshold:Q", color=alt.value("#888") if one else color
             )
             panels.append((rule + lines).properties(width=330, height=260, title=title))
         chart = alt.hconcat(*panels).resolve_scale(y="shared", color="shared")

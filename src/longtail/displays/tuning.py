@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from longtail.displays.base import PALETTE, altair, inline, styled
+from longtail.displays.base import PALETTE, Figure, altair, inline, styled
 
 __all__ = ["ImportanceDisplay", "TrialsDisplay"]
 
 
-class TrialsDisplay:
+class TrialsDisplay(Figure):
     """The metric of each trial, and the best so far.
 
     Parameters
@@ -62,7 +62,7 @@ class TrialsDisplay:
         return styled(chart, "Trials", "filled: complete; open: cut short; line: best so far")
 
 
-class ImportanceDisplay:
+class ImportanceDisplay(Figure):
     """How much each parameter mattered.
 
     Parameters

@@ -20,6 +20,7 @@ from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
 from longtail.data.settings import ReadSettings
 from longtail.errors import DataError, DataWarning, NotFittedError
+from longtail.estimator.about import environment, fitted_html
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import (
@@ -318,6 +319,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 "median_total": float(np.median(train.totals)),
                 "best_epoch": result.best_epoch,
                 "stopped": result.stopped,
+                "environment": environment(str(resolve_device(self.device))),
             },
         )
         self._set_feature_names(X)
@@ -723,6 +725,15 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.input_tags.positive_only = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+    def _repr_html_inner(self) -> str:
+        return f"{super()._repr_html_inner()}{fitted_html(self)}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += fitted_html(self)
+        return bundle
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
         steps = whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)

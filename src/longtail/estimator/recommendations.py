@@ -12,6 +12,7 @@ import polars as pl
 from longtail.data import Vocabulary
 from longtail.data.counts import Unseen
 from longtail.data.vocabulary import LINE_LABEL
+from longtail.displays.base import table_html
 from longtail.evaluation.topk import NOTHING
 
 __all__ = ["Recommendations"]
@@ -112,6 +113,9 @@ class Recommendations:
         if "description" in columns:
             columns["descriptions"] = columns.pop("description")
         return columns
+
+    def _repr_html_(self) -> str:
+        return table_html(self.frame())
 
     def __str__(self) -> str:
         n, k = self.indices.shape

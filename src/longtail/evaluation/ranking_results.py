@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from longtail.displays import RankingDisplay
+
 __all__ = ["Ranking", "RowMean"]
 
 Array = npt.NDArray[np.float64]
@@ -98,6 +100,19 @@ class Ranking:
             schema={"metric": pl.String, "k": pl.Int64, "mean": pl.Float64, "se": pl.Float64},
             orient="row",
         )
+
+    def display(self) -> RankingDisplay:
+        """The metrics as a figure with its table."""
+        return RankingDisplay(
+            self.frame().select(pl.lit("the model").alias("recommender"), pl.all())
+        )
+
+    def plot(self) -> Any:
+        """The metrics as an Altair chart."""
+        return self.display().plot()
+
+    def _repr_html_(self) -> str:
+        return self.display()._repr_html_()
 
     def __str__(self) -> str:
         lines = [

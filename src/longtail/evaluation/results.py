@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -263,6 +264,9 @@ class Evaluation:
     def plot(self) -> Any:
         """The ladder as an Altair chart."""
         return self.display().plot()
+
+    def _repr_html_(self) -> str:
+        return f"{self.display()._repr_html_()}<pre>{escape(str(self))}</pre>"
 
     def _table(self) -> list[dict[str, Any]]:
         rungs: list[tuple[str, str, Floor | Bound | Completion]] = [

@@ -1,5 +1,10 @@
 """What a fitted model has learned: Jacobians, spectra, directions, embeddings."""
 
+from longtail.introspection.ambiguity import (
+    Ambiguities,
+    AmbiguousFeature,
+    ambiguous_features,
+)
 from longtail.introspection.coherence import CoOccurrence, topic_coherence, topic_diversity
 from longtail.introspection.contextual import Occurrence, contextual_similarity, contextual_vectors
 from longtail.introspection.explanations import (
@@ -20,6 +25,8 @@ from longtail.introspection.latent_directions import Direction, Directions, dire
 from longtail.introspection.spectra import Spectra, Spectrum, effective_rank, spectrum
 
 __all__ = [
+    "Ambiguities",
+    "AmbiguousFeature",
     "ClassPrecision",
     "CoOccurrence",
     "Direction",
@@ -31,6 +38,7 @@ __all__ = [
     "RankCorrelation",
     "Spectra",
     "Spectrum",
+    "ambiguous_features",
     "class_precision",
     "contextual_similarity",
     "contextual_vectors",

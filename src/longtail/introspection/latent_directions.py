@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -185,6 +186,9 @@ class Directions:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
     def __str__(self) -> str:
         lines = [
             f"{self.live} of {self.components} latent directions live in the average Jacobian; "
@@ -218,6 +222,7 @@ def directions(
     at: Any = "prior",
     samples: int = 200,
     seed: int = 0,
+    averaged: Jacobian | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Directions:
     """Read latent directions from both ends.
@@ -238,6 +243,8 @@ def directions(
     of, at, samples, seed, progress
         See `jacobian`. The root probabilities weigh features by the information they carry, so
         that lists are neither all rare nor all frequent words.
+    averaged
+        The Jacobian, if the caller holds it; `of`, `at`, `samples` and `seed` are then its own.
 
     Raises
     ------
@@ -256,7 +263,9 @@ def directions(
                 "None of the rows has a feature of the model's vocabulary: leave the rows out to "
                 "see the directions alone."
             )
-    j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
+    j = averaged
+    if j is None:
+        j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
     summary = from_jacobian(j, None, typical_exposure(model))
     live = max(1, summary.live_mean)
     vectors, names = _axes(j, by, live)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -187,15 +188,22 @@ class Spectra:
             tables.append(pl.DataFrame(columns))
         return pl.concat(tables, how="diagonal")
 
-    def plot(self) -> Any:
-        """The spectra on one picture."""
+    def display(self) -> SpectrumDisplay:
+        """The spectra as one figure with its table."""
         s = next(iter(self.models.values()))
         rules = {m.threshold_rule for m in self.models.values()}
         rule = s.threshold_rule if len(rules) == 1 else "each model's own threshold"
         subtitle = (
             f"Jacobian of the {_words(s.of)} over {s.at}, {s.samples:,} samples; dashed: {rule}"
         )
-        return SpectrumDisplay(self.frame(), subtitle).plot()
+        return SpectrumDisplay(self.frame(), subtitle)
+
+    def plot(self) -> Any:
+        """The spectra as one Altair chart."""
+        return self.display().plot()
+
+    def _repr_html_(self) -> str:
+        return f"{self.display()._repr_html_()}<pre>{escape(str(self))}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by model, ready for JSON."""
@@ -274,6 +282,14 @@ def _posterior(model: NonlinearFactorAnalysis, rows: Any) -> Posterior:
             "look at. The spectrum over the prior needs no rows."
         )
     return model.posterior(aligned)
+
+
+def spectrum_of(
+    model: NonlinearFactorAnalysis, averaged: Jacobian, posterior: Posterior | None
+) -> Spectra:
+    """As `spectrum` of one model, for a caller that holds its Jacobian and posteriors."""
+    found = from_jacobian(averaged, posterior, typical_exposure(model))
+    return Spectra({"": found}, {"": _verdict(found, model)})
 
 
 def typical_exposure(model: NonlinearFactorAnalysis) -> float:

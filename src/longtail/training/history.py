@@ -86,6 +86,9 @@ class History(Sequence[EpochRecord]):
         """The history as a figure with its table."""
         return HistoryDisplay({"": self.frame()})
 
+    def _repr_html_(self) -> str:
+        return self.display()._repr_html_() if len(self) else repr(self)
+
     def plot(self) -> Any:
         """The history as an Altair chart."""
         return self.display().plot()
