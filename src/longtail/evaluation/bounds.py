@@ -36,7 +36,7 @@ from longtail.inference import (
     refine_full,
 )
 
-__all__ = ["RowBounds", "row_bounds"]
+__all__ = ["PosteriorScore", "RowBounds", "row_bounds", "score_posterior"]
 
 Array = npt.NDArray[np.float64]
 
@@ -72,7 +72,9 @@ class RowBounds:
 
 
 @dataclass(frozen=True, eq=False)
-class _Score:
+class PosteriorScore:
+    """Bounds of B rows at some ψ, nats, and the variances of their Monte Carlo errors: (B,)."""
+
     elbo: Tensor
     elbo_var: Tensor
     iw: Tensor
@@ -129,8 +131,8 @@ def _bounds_of_batch(
     objective = model.objective(rows.counts)
     amortized = model.amortized(rows.features).prior_where(objective.silent)
     refined = refine(objective, amortized, key, settings)
-    at_start = _score(objective, amortized, key, samples)
-    at_end = _score(objective, refined, key, samples)
+    at_start = score_posterior(objective, amortized, key, samples)
+    at_end = score_posterior(objective, refined, key, samples)
     found = {
         "elbo_amortized": at_start.elbo,
         "var_amortized": at_start.elbo_var,
@@ -141,18 +143,21 @@ def _bounds_of_batch(
     }
     if covariance_steps:
         full = refine_full(objective, refined, key, covariance_steps)
-        at_end = _score(objective, full, key, samples)
+        at_end = score_posterior(objective, full, key, samples)
         found |= {"elbo_full": at_end.elbo, "var_full": at_end.elbo_var}
     return found | {"iw": at_end.iw, "var_iw": at_end.iw_var}
 
 
-def _score(
+def score_posterior(
     objective: RowObjective,
     psi: GaussianPosterior | FullGaussianPosterior,
     key: NoiseKey,
     samples: int,
-) -> _Score:
-    """Score ψ over all features, whatever the refinement has looked at."""
+) -> PosteriorScore:
+    """Score ψ over all features, whatever the refinement has looked at.
+
+    `samples` draws for each expectation, the same for every ψ of a row.
+    """
     generative = objective.model
     if isinstance(psi, FullGaussianPosterior):
         kl = generative.prior.full_kl(psi.mean, psi.root)
@@ -173,4 +178,4 @@ def _score(
         iw_var = (weights - iw).exp().var(0) / samples
     else:
         elbo_var = iw_var = torch.full_like(iw, math.nan)
-    return _Score(lik.mean(0) - kl, elbo_var, iw, iw_var)
+    return PosteriorScore(lik.mean(0) - kl, elbo_var, iw, iw_var)
