@@ -17,7 +17,14 @@ from longtail.data.tables import TableFile, open_table, tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["Documents", "count_documents", "read_directory", "read_lines", "read_text_table", "tokenizer"]
+__all__ = [
+    "Documents",
+    "count_documents",
+    "read_directory",
+    "read_lines",
+    "read_text_table",
+    "tokenizer",
+]
 
 TEXT_COLUMNS = ("text", "body", "content", "document", "summary")
 ID_COLUMNS = ("id", "doc_id", "row_id")

@@ -18,7 +18,7 @@ from longtail.explorer.batcher import MicroBatcher
 from longtail.explorer.limits import LIMITS
 from longtail.explorer.overview import Overview, Progress
 from longtail.explorer.reading import RowReader
-from longtail.explorer.refining import RefineHow, RefineJob, Refined, refine_jobs
+from longtail.explorer.refining import Refined, RefineHow, RefineJob, refine_jobs
 from longtail.explorer.rows import PlacedRows
 from longtail.explorer.search import FeatureSearch
 

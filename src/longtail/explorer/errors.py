@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from longtail.errors import LongtailError
 from longtail.explorer.responses import ErrorAnswer
 
-__all__ = ["BusyError", "NothingKnownError", "NotThereError", "add_error_handlers", "problem"]
+__all__ = ["BusyError", "NotThereError", "NothingKnownError", "add_error_handlers", "problem"]
 
 _LONGEST = 2_000  # characters of a message: names may be long
 _WORDS = {404: "There is nothing at this address.", 405: "This address has another method."}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from longtail.explorer.api_page import STYLE, api_page
 from longtail.explorer.errors import NotThereError
 
 __all__ = ["page_routes"]
@@ -16,11 +17,12 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "png": "image/png",
 }
 
 
 def page_routes() -> APIRouter:
-    """The front end and the documentation of the API."""
+    """The front end and the description of the API."""
     held = {
         entry.name: entry.read_bytes()
         for entry in files("longtail.explorer").joinpath("static").iterdir()
@@ -29,20 +31,24 @@ def page_routes() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(name: str) -> Response:
+        if name not in held:
+            raise NotThereError("There is nothing at this address.")
         return Response(held[name], media_type=_TYPES[name.rpartition(".")[2]])
 
     @router.get("/")
     async def index() -> Response:
         return page("index.html")
 
-    @router.get("/docs")
-    async def docs() -> Response:
-        return page("docs.html")
-
     @router.get("/static/{name}")
     async def asset(name: str) -> Response:
-        if name not in held:
-            raise NotThereError("There is nothing at this address.")
         return page(name)
+
+    @router.get("/docs")
+    def docs(request: Request) -> Response:
+        return Response(api_page(request.app.openapi()), media_type=_TYPES["html"])
+
+    @router.get("/docs.css")
+    async def docs_style() -> Response:
+        return Response(STYLE, media_type=_TYPES["css"])
 
     return router

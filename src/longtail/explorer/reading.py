@@ -81,9 +81,7 @@ class RowReader:
         unknown = [self.unknown(bag) for bag in bags]
         if counts.nnz == 0:
             raise NothingKnownError(self._nothing_known(unknown))
-        outside = [
-            sum(n for name, n in bag.items() if name not in self.vocabulary) for bag in bags
-        ]
+        outside = [sum(n for name, n in bag.items() if name not in self.vocabulary) for bag in bags]
         shares = [n / sum(bag.values()) if n else 0.0 for n, bag in zip(outside, bags, strict=True)]
         return GivenRows(counts, unknown, shares)
 

@@ -18,7 +18,7 @@ from longtail.evaluation.bounds import score_posterior
 from longtail.evaluation.evaluate import make_batches
 from longtail.inference import GaussianPosterior, RefineSettings, Rows, refine
 
-__all__ = ["RefineJob", "Refined", "RefineHow", "refine_jobs", "refine_rows"]
+__all__ = ["RefineHow", "RefineJob", "Refined", "refine_jobs", "refine_rows"]
 
 Array = npt.NDArray[np.float32]
 
@@ -131,7 +131,9 @@ def refine_rows(model: NonlinearFactorAnalysis, counts: CountMatrix, how: Refine
     start = network.amortized(rows.features).prior_where(objective.silent)
     psi = refine(objective, start, key, settings, watch=watch)
     looks[-1] = (looks[-1][0], psi)  # rows without counts included
-    scores = [score_posterior(objective, at, key, how.samples) for _, at in looks * (how.samples > 0)]
+    scores = [
+        score_posterior(objective, at, key, how.samples) for _, at in looks * (how.samples > 0)
+    ]
     shape = (len(scores), counts.n_rows)
     return Refined(
         mean_before=_array(start.mean),

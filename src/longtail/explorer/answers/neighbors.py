@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from longtail.estimator import Posterior
 from longtail.explorer.desk import Desk
 from longtail.explorer.errors import NothingKnownError
 from longtail.explorer.layout import Layout
@@ -20,7 +21,6 @@ from longtail.explorer.responses import (
     NeighborsAnswer,
     Unknown,
 )
-from longtail.estimator import Posterior
 from longtail.introspection.latents import draw_latents
 from longtail.introspection.products import JacobianProducts
 

@@ -197,9 +197,7 @@ def _end(desk: Desk, end: End, dimension: int | None = None, sign: int = 1) -> D
         features=[WeightedFeature(**desk.describe(f), weight=w) for f, w in end.features],
         coherence=end.coherence,
         rows=[
-            PlacedRow(
-                row_id=rows.row_id(i), place=place, features=counted(desk, rows.features(i))
-            )
+            PlacedRow(row_id=rows.row_id(i), place=place, features=counted(desk, rows.features(i)))
             for i, place in placed
             if rows is not None
         ],

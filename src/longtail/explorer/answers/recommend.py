@@ -81,9 +81,7 @@ def _reasons(
     # What speaks against an item is no reason to recommend it.
     return [
         [
-            Contribution(
-                **desk.describe(own["item"]), count=own["count"], nats=own["influence"]
-            )
+            Contribution(**desk.describe(own["item"]), count=own["count"], nats=own["influence"])
             for own in table.to_dicts()
             if own["influence"] > 0
         ]
