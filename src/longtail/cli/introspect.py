@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from longtail.data import CountMatrix
     from longtail.estimator import NonlinearFactorAnalysis
 
-__all__ = ["directions", "embed", "neighbors", "spectrum"]
+__all__ = ["directions", "embed", "load_model", "neighbors", "read_rows", "spectrum"]
 
 _Kind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities", "mean"]
 _Metric = Literal["cosine", "dot", "euclidean"]
@@ -253,6 +253,7 @@ def embed(
 
 
 def load_model(path: Path) -> NonlinearFactorAnalysis:
+    """Open a saved model."""
     from longtail.estimator import load
 
     return load(path)

@@ -41,6 +41,8 @@ __all__ = ["LOCAL", "create_app"]
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 """The names of this machine for itself."""
 
+_Responses = dict[int | str, dict[str, Any]]
+
 
 def create_app(desk: Desk, hosts: Sequence[str] = LOCAL) -> FastAPI:
     """The application around a desk.
@@ -82,9 +84,9 @@ def _fault(description: str) -> dict[str, Any]:
     return {"model": answers.ErrorAnswer, "description": description}
 
 
-_INVALID = {422: _fault("Not a valid request; says what to change.")}
-_BUSY = {503: _fault("Too many rows wait; ask again.")}
-_ABSENT = {404: _fault("There is no such direction or dimension.")}
+_INVALID: _Responses = {422: _fault("Not a valid request; says what to change.")}
+_BUSY: _Responses = {503: _fault("Too many rows wait; ask again.")}
+_ABSENT: _Responses = {404: _fault("There is no such direction or dimension.")}
 
 
 def _row_routes(desk: Desk) -> APIRouter:

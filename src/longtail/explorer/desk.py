@@ -15,6 +15,7 @@ from longtail.data import CountMatrix
 from longtail.errors import DataError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.explorer.batcher import MicroBatcher
+from longtail.explorer.errors import BusyError
 from longtail.explorer.limits import LIMITS
 from longtail.explorer.overview import Overview, Progress
 from longtail.explorer.reading import RowReader
@@ -73,6 +74,7 @@ class Desk:
         self.overview = Overview(model, samples=samples, progress=progress)
         # torch has threads of its own: two computations at once would only disturb each other.
         self._thread: ThreadPoolExecutor | None = None
+        self._waiting = 0
         self._batcher: MicroBatcher[RefineJob, Refined] | None = None
 
     @asynccontextmanager
@@ -98,9 +100,21 @@ class Desk:
             self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def compute(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Do some work in the thread that computes."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, *arguments)
+        """Do some work in the thread that computes.
+
+        Raises
+        ------
+        BusyError
+            If too much waits for it already.
+        """
+        if self._waiting >= LIMITS.waiting_requests:
+            raise BusyError(f"{self._waiting} requests are waiting already. Ask again in a moment.")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, work, *arguments)
+        finally:
+            self._waiting -= 1
 
     async def refine(self, counts: CountMatrix, how: RefineHow) -> Refined:
         """Infer rows, together with those of other requests.
@@ -108,6 +122,7 @@ class Desk:
         Raises
         ------
         BusyError
+            If too many rows wait already.
         """
         assert self._batcher is not None
         return await self._batcher.submit(RefineJob(counts, how))
@@ -125,9 +140,9 @@ class Desk:
         return [self.vocabulary[int(v)] for v in columns]
 
     async def _place_rows(self) -> None:
-        rows = self.rows
+        rows, loop = self.rows, asyncio.get_running_loop()
         if rows is None:
             return
         while not rows.ready:
-            await self.compute(rows.place_some)
-        await self.compute(self.overview.add_rows, rows)
+            await loop.run_in_executor(self._thread, rows.place_some)
+        await loop.run_in_executor(self._thread, self.overview.add_rows, rows)

@@ -61,6 +61,10 @@ def add_error_handlers(app: FastAPI) -> None:
     async def _busy(request: Request, error: BusyError) -> JSONResponse:
         return problem(503, str(error))
 
+    @app.exception_handler(Exception)
+    async def _failed(request: Request, error: Exception) -> JSONResponse:
+        return problem(500, "The server failed to answer; its own output says why.")
+
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         answer = problem(error.status_code, _WORDS.get(error.status_code, str(error.detail)))

@@ -33,6 +33,8 @@ class Limits:
         Characters of a search.
     waiting_rows
         Rows of all requests that may wait to be refined; further requests are told to come back.
+    waiting_requests
+        Requests that may wait for other computations.
     batch_rows
         Rows refined together.
     """
@@ -52,6 +54,7 @@ class Limits:
     walk_steps: int = 61
     prefix: int = 200
     waiting_rows: int = 256
+    waiting_requests: int = 64
     batch_rows: int = 64
 
     def to_dict(self) -> dict[str, int]:

@@ -37,12 +37,15 @@ class RefineHow:
     kl_weight
         1 for bounds; the model's own to transform and to recommend.
     samples
-        S, draws for each bound on the way; 0 leaves the bounds out.
+        S, draws for each bound; 0 leaves the bounds out.
+    on_the_way
+        Whether the ELBO is told at some steps between the first and the last, too.
     """
 
     steps: int
     kl_weight: float = 1.0
     samples: int = 0
+    on_the_way: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,8 @@ class Refined:
         T numbers of gradient evaluations, from 0 to M; empty without samples.
     elbo, variance
         After each: (T, n), nats, and the variance of the Monte Carlo error.
+    iw, iw_variance
+        The importance-weighted bound at ψ*: (n,), nats; NaN without samples.
     """
 
     mean_before: Array
@@ -76,6 +81,8 @@ class Refined:
     evaluations: tuple[int, ...]
     elbo: npt.NDArray[np.float64]
     variance: npt.NDArray[np.float64]
+    iw: npt.NDArray[np.float64]
+    iw_variance: npt.NDArray[np.float64]
 
     def rows(self, start: int, stop: int) -> Refined:
         """Some of the rows."""
@@ -88,6 +95,8 @@ class Refined:
             self.evaluations,
             self.elbo[:, some],
             self.variance[:, some],
+            self.iw[some],
+            self.iw_variance[some],
         )
 
 
@@ -122,27 +131,31 @@ def refine_rows(model: NonlinearFactorAnalysis, counts: CountMatrix, how: Refine
     objective = network.objective(rows.counts, how.kl_weight)
     key = rows.noise_key(model.seed_)
     looks: list[tuple[int, GaussianPosterior]] = []
+    wanted = {0, how.steps, *(_LOOKS if how.on_the_way else ())}
 
     def watch(evaluations: int, psi: GaussianPosterior) -> None:
-        if evaluations in (0, how.steps, *_LOOKS):
+        if evaluations in wanted:
             looks.append((evaluations, GaussianPosterior(psi.mean.clone(), psi.log_var.clone())))
 
     settings = RefineSettings(how.steps, model.refine_method)
-    start = network.amortized(rows.features).prior_where(objective.silent)
-    psi = refine(objective, start, key, settings, watch=watch)
-    looks[-1] = (looks[-1][0], psi)  # rows without counts included
-    scores = [
-        score_posterior(objective, at, key, how.samples) for _, at in looks * (how.samples > 0)
-    ]
-    shape = (len(scores), counts.n_rows)
+    amortized = network.amortized(rows.features).prior_where(objective.silent)
+    psi = refine(objective, amortized, key, settings, watch=watch)
+    looks[-1] = (looks[-1][0], psi)  # of rows that say nothing: the prior
+    if not how.samples:
+        looks.clear()
+    scores = [score_posterior(objective, at, key, how.samples) for _, at in looks]
+    shape = (len(looks), counts.n_rows)
+    nothing = np.full(counts.n_rows, np.nan)
     return Refined(
-        mean_before=_array(start.mean),
-        scale_before=_array(start.scale),
+        mean_before=_array(amortized.mean),
+        scale_before=_array(amortized.scale),
         mean=_array(psi.mean),
         scale=_array(psi.scale),
-        evaluations=tuple(n for n, _ in looks * (how.samples > 0)),
-        elbo=np.reshape([s.elbo.cpu().numpy() for s in scores], shape).astype(np.float64),
-        variance=np.reshape([s.elbo_var.cpu().numpy() for s in scores], shape).astype(np.float64),
+        evaluations=tuple(n for n, _ in looks),
+        elbo=np.reshape([_exact(s.elbo) for s in scores], shape),
+        variance=np.reshape([_exact(s.elbo_var) for s in scores], shape),
+        iw=_exact(scores[-1].iw) if scores else nothing,
+        iw_variance=_exact(scores[-1].iw_var) if scores else nothing,
     )
 
 
@@ -156,4 +169,9 @@ def _stacked(parts: Sequence[CountMatrix]) -> CountMatrix:
 
 def _array(tensor: torch.Tensor) -> Array:
     array: Array = tensor.cpu().numpy()
+    return array
+
+
+def _exact(tensor: torch.Tensor) -> npt.NDArray[np.float64]:
+    array: npt.NDArray[np.float64] = tensor.cpu().double().numpy()
     return array

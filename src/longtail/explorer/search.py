@@ -72,5 +72,5 @@ class FeatureSearch:
         return self._order[start:stop]
 
     def _frequent(self, columns: list[int], n: int) -> list[int]:
-        order = np.argsort(-self._frequencies[columns], kind="stable")[:n] if columns else []
+        order = np.argsort(-self._frequencies[columns], kind="stable")[:n]
         return [columns[int(i)] for i in order]

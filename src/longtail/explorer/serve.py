@@ -85,7 +85,7 @@ def serve(desk: Desk, bound: socket.socket, ready: Callable[[str], None]) -> Non
     uvicorn = load_server()
     from longtail.explorer.app import LOCAL, create_app
 
-    class Server(uvicorn.Server):  # type: ignore[name-defined,misc]  # imported when wanted
+    class Server(uvicorn.Server):  # type: ignore[name-defined]  # imported when wanted
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
             if self.started:

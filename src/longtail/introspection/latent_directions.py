@@ -306,7 +306,7 @@ def directions_of(
 
 
 class RowsView:
-    """Rows as they lie in latent space, at their posterior means (n, K), and as sets of features."""
+    """Rows in latent space, at their posterior means (n, K), and as sets of features."""
 
     def __init__(self, counts: CountMatrix, means: npt.NDArray[np.floating]) -> None:
         self.ids = counts.row_ids

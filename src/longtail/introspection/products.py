@@ -5,7 +5,8 @@ is less: some of its rows, and its product with one vector q. With
 
     J_v = left_v J_a,v − right_v Σ_u mix_u J_a,u,    J_a = W J_h,
 
-(see `closed_form`) a row needs one row of W, and the product needs J_h q, an H-vector at each point:
+(see `closed_form`) a row needs one row of W, and the product needs J_h q, an H-vector at each
+point:
 
     E[J] q = E[left ∘ W (J_h q) − right · (mixᵀ W J_h q)].
 

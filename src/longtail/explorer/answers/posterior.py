@@ -27,7 +27,7 @@ from longtail.explorer.responses import (
 )
 from longtail.introspection.row_explanations import direction_shares
 
-__all__ = ["answer_posterior", "counted"]
+__all__ = ["answer_posterior", "counted", "standard_error"]
 
 Array = npt.NDArray[np.float64]
 _DIRECTIONS, _NAMED = 8, 6
@@ -37,7 +37,7 @@ async def answer_posterior(desk: Desk, request: PosteriorRequest) -> PosteriorAn
     """Infer, score and explain each row."""
     given = await desk.compute(desk.reader.read, request.rows)
     samples = int(desk.model.eval_samples)
-    how = RefineHow(desk.steps(request.refine_steps), samples=samples)
+    how = RefineHow(desk.steps(request.refine_steps), samples=samples, on_the_way=True)
     refined = await desk.refine(given.counts, how)
     rows = await desk.compute(_rows, desk, request, given, refined)
     return PosteriorAnswer(
@@ -52,7 +52,9 @@ async def answer_posterior(desk: Desk, request: PosteriorRequest) -> PosteriorAn
 def _rows(
     desk: Desk, request: PosteriorRequest, given: GivenRows, refined: Refined
 ) -> list[RowPosterior]:
-    after, before = (_probabilities(desk, z) for z in (refined.mean, refined.mean_before))
+    after, before = (
+        np.exp(_log_probabilities(desk, z)) for z in (refined.mean, refined.mean_before)
+    )
     return [
         _row(desk, request, given, refined.rows(d, d + 1), d, after[d], before[d])
         for d in range(given.counts.n_rows)
@@ -60,10 +62,11 @@ def _rows(
 
 
 @torch.no_grad()
-def _probabilities(desk: Desk, means: npt.NDArray[np.float32]) -> Array:
+def _log_probabilities(desk: Desk, means: npt.NDArray[np.float32]) -> Array:
     generative = desk.model.network_.generative
     z = torch.from_numpy(means).to(generative.decoder.weight)
-    found: Array = generative.likelihood.probabilities(generative.decoder(z)).double().cpu().numpy()
+    log_p = generative.likelihood.log_probabilities(generative.decoder(z))
+    found: Array = log_p.double().cpu().numpy()
     return found
 
 
@@ -116,7 +119,7 @@ def _row(
         refined=Latent(mean=mean.tolist(), scale=scale.tolist()),
         kl=(0.5 * (mean**2 + scale**2 - 1 - 2 * np.log(scale))).tolist(),
         steps=[
-            RefineStep(evaluations=n, elbo=float(e), standard_error=_root(v))
+            RefineStep(evaluations=n, elbo=float(e), standard_error=standard_error(v))
             for n, e, v in zip(refined.evaluations, elbo, refined.variance[:, 0], strict=True)
         ],
         elbo_amortized=float(elbo[0]),
@@ -136,8 +139,8 @@ def _directions(
     axes, items = desk.overview.axes, desk.overview.directions.items
     shares = direction_shares(desk.model, mean, columns.tolist(), values, axes)
     by_direction = shares.sum(0)
-    p_here, p_prior = _probabilities(desk, np.stack([mean, 0 * mean]).astype(np.float32))
-    explained = float((values * np.log(p_here[columns] / p_prior[columns])).sum())
+    here, prior = _log_probabilities(desk, np.stack([mean, 0 * mean]).astype(np.float32))
+    explained = float(values @ (here - prior)[columns])
     found = []
     for j in np.argsort(-by_direction, kind="stable")[:_DIRECTIONS]:
         place = float(axes[j] @ mean)
@@ -192,5 +195,6 @@ def _largest(values: Array, n: int) -> npt.NDArray[np.intp]:
     return order
 
 
-def _root(variance: float) -> float | None:
+def standard_error(variance: float) -> float | None:
+    """None where one draw cannot tell it."""
     return None if math.isnan(variance) else math.sqrt(max(variance, 0.0))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-from longtail.evaluation.bounds import RowBounds, row_bounds
-from longtail.evaluation.evaluate import make_batches
+from longtail.explorer.answers.posterior import standard_error
 from longtail.explorer.desk import Desk
-from longtail.explorer.reading import GivenRows
+from longtail.explorer.refining import RefineHow
 from longtail.explorer.requests import ScoreRequest
 from longtail.explorer.responses import RowScore, ScoreAnswer
-from longtail.inference import RefineSettings
 
 __all__ = ["answer_score"]
 
@@ -20,18 +16,20 @@ async def answer_score(desk: Desk, request: ScoreRequest) -> ScoreAnswer:
     steps = desk.steps(request.refine_steps)
     samples = int(desk.model.eval_samples) if request.samples is None else request.samples
     given = await desk.compute(desk.reader.read, request.rows)
-    bounds = await desk.compute(_bounds, desk, given, steps, samples)
-    variances = zip(bounds.var_amortized, bounds.var_refined, bounds.var_iw, strict=True)
+    found = await desk.refine(given.counts, RefineHow(steps, samples=samples))
     rows = [
         RowScore(
             total=float(given.counts.totals[d]),
             unknown=given.unknown[d],
-            elbo_amortized=float(bounds.elbo_amortized[d]),
-            elbo_refined=float(bounds.elbo_refined[d]),
-            importance_weighted=float(bounds.iw[d]),
-            standard_errors=[None if math.isnan(v) else math.sqrt(max(v, 0)) for v in row],
+            elbo_amortized=float(found.elbo[0, d]),
+            elbo_refined=float(found.elbo[-1, d]),
+            importance_weighted=float(found.iw[d]),
+            standard_errors=[
+                standard_error(v)
+                for v in (found.variance[0, d], found.variance[-1, d], found.iw_variance[d])
+            ],
         )
-        for d, row in enumerate(variances)
+        for d in range(given.counts.n_rows)
     ]
     return ScoreAnswer(
         rows=rows,
@@ -41,16 +39,4 @@ async def answer_score(desk: Desk, request: ScoreRequest) -> ScoreAnswer:
         refine_steps=steps,
         samples=samples,
         seed=desk.model.seed_,
-    )
-
-
-def _bounds(desk: Desk, given: GivenRows, steps: int, samples: int) -> RowBounds:
-    model = desk.model
-    return row_bounds(
-        model.network_,
-        make_batches(given.counts, model.transform_, given.counts.n_rows).ordered(),
-        refine=RefineSettings(steps, model.refine_method),
-        samples=samples,
-        seed=model.seed_,
-        device=model.network_.generative.decoder.weight.device,
     )
