@@ -81,18 +81,19 @@ def _fault(error: Any) -> dict[str, str]:
 def _place(loc: Sequence[Any]) -> str:
     """rows[0].counts['kernel'], from pydantic's (body, rows, 0, counts, counts, kernel)."""
     parts = list(loc[1:]) if loc and loc[0] in ("body", "query", "path") else list(loc)
-    text = ""
+    text, in_mapping = "", False
     for i, part in enumerate(parts):
         if isinstance(part, int):
             text += f"[{part}]"
-        elif i >= 2 and part in ("text", "counts", "items") and isinstance(parts[i - 1], int):
+        elif i and isinstance(parts[i - 1], int) and part in ("text", "counts", "items"):
             continue  # the name of the union's branch
         elif part == "[key]":
             text += " (its name)"
-        elif "counts" in parts[:i]:
-            text += f"[{str(part)[:60]!r}]"
+        elif in_mapping:
+            text += f"[{part[:60]!r}]"
         else:
             text += f".{part}" if text else str(part)
+            in_mapping = part == "counts"
     return text or "the body"
 
 

@@ -68,6 +68,8 @@ def _plane(away: Array) -> Array:
     """The two directions that show most of the differences: (K, 2)."""
     k = away.shape[1]
     plane = np.zeros((k, 2))
+    if len(away) == 0:
+        return plane
     _, _, v = np.linalg.svd(away - away.mean(0), full_matrices=False)
     plane[:, : min(2, len(v))] = v[:2].T
     # An arbitrary sign, but always the same one.

@@ -72,3 +72,4 @@ class Overview:
         self.axes = np.array([d.vector for d in found.items])
         self.dimensions = {int(np.argmax(np.abs(d.vector))): d for d in dimensions.items}
         self.advice = verdict(spectrum, self.model)
+        self.knows_rows = rows is not None

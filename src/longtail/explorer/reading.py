@@ -19,6 +19,7 @@ from longtail.explorer.errors import NothingKnownError
 from longtail.explorer.requests import CountsRow, ItemsRow, TextRow
 from longtail.explorer.responses import Unknown
 from longtail.explorer.search import FeatureSearch
+from longtail.model.likelihoods import LIKELIHOODS
 
 __all__ = ["GivenRows", "RowReader", "takes_text"]
 
@@ -64,6 +65,8 @@ class RowReader:
         self.vocabulary = model.vocabulary_
         self.settings = model.read_settings_ or ReadSettings()
         self.takes_text = self.vocabulary.named and takes_text(model.read_settings_)
+        # As the data were read; or because the likelihood knows nothing else.
+        self._presence = self.settings.binarize or LIKELIHOODS[model.likelihood].most == 1
         self._tokens: Callable[[str], list[str]] = tokenizer(self.settings)
 
     def read(self, rows: Sequence[TextRow | CountsRow | ItemsRow]) -> GivenRows:
@@ -99,7 +102,7 @@ class RowReader:
         counts = CountMatrix.from_any(
             csr, row_ids=pl.Series(range(len(bags))), vocabulary=self.vocabulary
         )
-        if self.settings.binarize:
+        if self._presence:
             counts = counts.binarized()
         return self.model.align(counts)[0]
 

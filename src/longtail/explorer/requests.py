@@ -33,7 +33,7 @@ class TextRow(_Request):
 
 
 class CountsRow(_Request):
-    """Features and their counts."""
+    """Features and their counts; 1 each where the model knows presence only."""
 
     counts: Annotated[
         dict[Name, Count],

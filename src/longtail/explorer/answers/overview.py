@@ -66,7 +66,7 @@ def answer_model(desk: Desk) -> ModelAnswer:
         samples=int(model.eval_samples),
         rows=None
         if rows is None
-        else RowsState(ready=rows.ready, done=rows.done, total=rows.total),
+        else RowsState(ready=desk.overview.knows_rows, done=rows.done, total=rows.total),
         limits=LIMITS.to_dict(),
     )
 
@@ -188,7 +188,7 @@ def _end(desk: Desk, end: End, dimension: int | None = None, sign: int = 1) -> D
     """One end; of a dimension with more rows than of a direction."""
     rows = desk.rows
     placed: list[tuple[int, float]] = []
-    if rows is not None and rows.ready:
+    if rows is not None and desk.overview.knows_rows:
         if dimension is not None:
             placed = rows.furthest(dimension, sign, _FURTHEST)
         else:
