@@ -36,7 +36,7 @@ export function boundChart(steps, label) {
   const high = Math.max(...steps.map((s, i) => s.elbo + errors[i]));
   const last = Math.max(1, steps.at(-1).evaluations);
   return drawn(label, (width) => {
-    const [left, right, top, height] = [64, 12, 10, 230];
+    const [left, right, top, height] = [64, 12, 10, 300];
     const bottom = height - 42;
     const x = (n) => left + (n / last) * (width - left - right);
     const span = high - low || 1;
@@ -89,7 +89,7 @@ export function barsChart({ values, live, lines = [], label, unit, chosen = () =
   const holder = drawn(
     label,
     (width) => {
-      const [left, right, top] = [48, 4, 14];
+      const [left, right, top] = [48, 4, 18];
       const bottom = height - 8;
       const y = (v) => bottom - (Math.max(0, v) / most) * (bottom - top);
       const step = (width - left - right) / values.length;
@@ -106,7 +106,7 @@ export function barsChart({ values, live, lines = [], label, unit, chosen = () =
         nodes: [
           ticks(0, most, 3).map((t) => [line(left, y(t), width - right, y(t), "grid"), text(left - 6, y(t) + 4, most < 0.02 ? t.toExponential(0) : count(t), "end")]),
           bars,
-          lines.map((l) => [line(left, y(l.value), width - right, y(l.value), "limit"), text(width - right, y(l.value) - 4, `${l.words} ${decimal(l.value)}`, "end", "limit")]),
+          lines.map((l) => [line(left, y(l.value), width - right, y(l.value), "limit"), text(width - right, 10, `${l.words} ${decimal(l.value)}`, "end", "limit")]),
           unit && text(left + 2, 10, unit, "start", "axis"),
           hit,
         ],

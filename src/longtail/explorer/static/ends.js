@@ -20,7 +20,7 @@ export function ends({ positive, negative }, model) {
 function end(title, { features, rows }, most, model) {
   const id = freshId("end");
   const words = table(null, [
-    { head: "Feature", cell: (f) => nameLink(f, 32) },
+    { head: "Feature", named: true, cell: (f) => nameLink(f, 32) },
     { head: "", wide: true, cell: (f) => bar(Math.abs(f.weight) / most) },
     { head: "Weight", number: true, cell: (f) => small(Math.abs(f.weight)) },
   ], features);
@@ -39,7 +39,7 @@ function placed(rows, model) {
   if (!model.rows.ready) return el("p", { class: "empty" }, "Rows are still being placed; they appear here when that is done.");
   if (rows.length === 0) return el("p", { class: "empty" }, "None.");
   return table(null, [
-    { head: "Row", cell: (r) => name({ feature: String(r.row_id) }, 40) },
+    { head: "Row", named: true, cell: (r) => name({ feature: String(r.row_id) }, 40) },
     { head: "Place", number: true, cell: (r) => decimal(r.place) },
     { head: "What it is most about", cell: (r) => nameList(r.features.slice(0, 5), 20) },
   ], rows);

@@ -3,7 +3,7 @@
 const LONGEST = 60; // characters of a name that are shown
 
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
-const two = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+const two = new Intl.NumberFormat("en", { minimumSignificantDigits: 2, maximumSignificantDigits: 2 });
 const one = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const fine = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const minus = (text) => text.replace("-", "−");
@@ -23,6 +23,9 @@ export const signed = (x) => (x > 0 ? `+${nats(x)}` : nats(x));
 /** A number with two places. */
 export const decimal = (x) => minus(fine.format(x));
 
+/** One place, for numbers of some tens. */
+export const coarse = (x) => minus(one.format(x));
+
 /** Two significant digits; for numbers that have no usual size. */
 export const small = (x) => minus(Math.abs(x) > 0 && Math.abs(x) < 1e-4 ? x.toExponential(1) : two.format(x));
 
@@ -30,7 +33,7 @@ export const small = (x) => minus(Math.abs(x) > 0 && Math.abs(x) < 1e-4 ? x.toEx
 export function probability(p) {
   const share = 100 * p;
   if (share > 0 && share < 0.0001) return "< 0.0001 %";
-  return `${two.format(share)} %`;
+  return share === 0 ? "0 %" : `${two.format(share)} %`;
 }
 
 /** How many times. */

@@ -28,7 +28,7 @@ export class Picker {
       "aria-controls": list,
       on: {
         input: () => this.#soon(),
-        focus: () => this.input.value === "" && this.#soon(),
+        focus: () => (this.input.value === "" ? this.#soon() : this.input.select()),
         keydown: (event) => this.#key(event),
         blur: () => this.#close(),
       },

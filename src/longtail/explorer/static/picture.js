@@ -1,10 +1,11 @@
-// The picture of a feature's neighbours. The feature is in the middle; what is alike lies near.
+// The picture of a feature's neighbours. What is alike lies near.
 
 import { calm, el, svg, watchWidth } from "./dom.js";
 import { cut } from "./format.js";
 
 const FONT = 13;
 const LABEL = 22; // characters
+const EDGE = [52, 28]; // room for labels at the sides, and above and below
 const ruler = document.createElement("canvas").getContext("2d");
 ruler.font = `${FONT}px system-ui, sans-serif`;
 
@@ -41,16 +42,11 @@ export class Picture {
   #draw(moving) {
     if (!this.width || this.state === null) return;
     const { width } = this;
-    const height = Math.round(Math.min(440, Math.max(300, width * 0.75)));
+    const height = Math.round(Math.min(440, Math.max(340, width * 0.75)));
     this.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.drawing.classList.toggle("moving", moving);
-    const radius = Math.min(height / 2 - 26, width / 2 - 46);
-    const all = [{ ...this.state.centre, x: 0, y: 0, kind: "centre" }, ...this.state.points].map((p) => ({
-      ...p,
-      px: width / 2 + p.x * radius,
-      py: height / 2 - p.y * radius,
-      text: cut(p.feature, LABEL),
-    }));
+    const all = [{ ...this.state.centre, x: 0, y: 0, kind: "centre" }, ...this.state.points].map((p) => ({ ...p, text: cut(p.feature, LABEL) }));
+    fit(all, width, height);
     placeLabels(all, width, height);
     this.lines.replaceChildren(
       ...all.filter((p) => p.label?.far).map((p) => svg("line", { x1: p.px, y1: p.py, x2: p.label.joint[0], y2: p.label.joint[1], class: p.kind })),
@@ -76,6 +72,20 @@ export class Picture {
     group.addEventListener("pointerenter", () => group.parentNode.append(group));
     this.points.append(group);
     return { group, text };
+  }
+}
+
+/** Places on the page, so that all are seen as large as can be; both axes have one scale. */
+function fit(points, width, height) {
+  const range = (key) => {
+    const values = points.map((p) => p[key]);
+    return [Math.min(...values), Math.max(...values)];
+  };
+  const [[left, right], [low, high]] = [range("x"), range("y")];
+  const scale = Math.min((width - 2 * EDGE[0]) / (right - left || 1), (height - 2 * EDGE[1]) / (high - low || 1));
+  for (const p of points) {
+    p.px = width / 2 + (p.x - (left + right) / 2) * scale;
+    p.py = height / 2 - (p.y - (low + high) / 2) * scale;
   }
 }
 

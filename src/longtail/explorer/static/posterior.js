@@ -76,11 +76,11 @@ function posterior(row) {
 function features(rows, { own }) {
   const most = Math.max(...rows.flatMap((f) => [f.probability, f.before]));
   return table(null, [
-    { head: "Feature", cell: (f) => nameLink(f, 32) },
+    { head: "Feature", named: true, cell: (f) => nameLink(f, 32) },
     { head: "", wide: true, cell: (f) => bar(f.probability / most, { second: f.before / most }) },
     { head: "Probability", number: true, cell: (f) => probability(f.probability) },
     { head: "Before", number: true, cell: (f) => probability(f.before) },
-    { head: "Than usual", number: true, cell: (f) => (f.frequency > 0 ? times(f.probability / f.frequency) : "") },
+    { head: "Against usual", number: true, cell: (f) => (f.frequency > 0 ? times(f.probability / f.frequency) : "") },
     ...(own ? [{ head: "In row", number: true, cell: (f) => (f.count > 0 ? count(f.count) : "–") }] : []),
   ], rows);
 }
@@ -88,7 +88,7 @@ function features(rows, { own }) {
 function probable(row) {
   return part(
     "Most probable features",
-    "The chance that the next count of this row falls on each feature, after refinement (bar) and before (mark). “Than usual”: against its share of the training counts.",
+    "The chance that the next count of this row falls on each feature, after refinement (bar) and before (mark). “Against usual” compares it with the feature's share of the training counts.",
     features(row.probable, { own: true }),
   );
 }
@@ -96,7 +96,7 @@ function probable(row) {
 function missing(row) {
   return part(
     "What is missing",
-    "Features that the row makes unusually probable and does not have.",
+    "Features that the row makes unusually probable and does not have, most telling first.",
     row.missing.length > 0 ? features(row.missing, { own: false }) : el("p", { class: "empty" }, "None: the row has every feature that it makes probable."),
   );
 }
@@ -124,7 +124,7 @@ function direction(d, most) {
       el("span", { class: "quiet" }, d.features.map((f, i) => [i > 0 ? ", " : "", name({ feature: f.feature, description: f.description }, 24)])),
     ),
     table(null, [
-      { head: "Feature of the row", cell: (c) => nameLink(c, 28) },
+      { head: "Feature of the row", named: true, cell: (c) => nameLink(c, 28) },
       { head: "Count", number: true, cell: (c) => count(c.count) },
       { head: "", wide: true, cell: (c) => bar(Math.abs(c.nats) / largest, { kind: c.nats < 0 ? "against" : "" }) },
       { head: "Nats", number: true, cell: (c) => signed(c.nats) },
@@ -141,7 +141,7 @@ function nearest(row, model) {
     inside = el("p", { class: "empty" }, "Rows are still being placed; they appear here when that is done.");
   } else {
     inside = table(null, [
-      { head: "Row", cell: (r) => name({ feature: String(r.row_id) }, 48) },
+      { head: "Row", named: true, cell: (r) => name({ feature: String(r.row_id) }, 48) },
       { head: "Similarity", number: true, cell: (r) => decimal(r.similarity) },
       { head: "What it is most about", cell: (r) => nameList(r.features, 24) },
     ], row.nearest);

@@ -2,15 +2,15 @@
 
 import { el } from "./dom.js";
 
-/** A table; each column is {head, cell(row), number, wide}. */
+/** A table; each column is {head, cell(row)} and of a kind: named, number or wide. */
 export function table(caption, columns, rows) {
-  const kind = (c) => [c.number && "number", c.wide && "wide"].filter(Boolean).join(" ") || null;
+  const kind = (c) => [c.named && "named", c.number && "number", c.wide && "wide"].filter(Boolean).join(" ") || null;
   return el(
     "div",
     { class: "scroll" },
     el(
       "table",
-      {},
+      { class: columns.length > 4 ? "full" : null },
       caption && el("caption", {}, caption),
       el("thead", {}, el("tr", {}, columns.map((c) => el("th", { scope: "col", class: kind(c) }, c.head)))),
       el("tbody", {}, rows.map((row) => el("tr", {}, columns.map((c) => el("td", { class: kind(c) }, c.cell(row)))))),

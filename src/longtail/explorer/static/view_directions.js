@@ -7,7 +7,7 @@ import { el, freshId, replace } from "./dom.js";
 import { cut, decimal, plural, probability, times } from "./format.js";
 import { ends } from "./ends.js";
 import { nameLink } from "./name.js";
-import { bar } from "./table.js";
+import { bar, part } from "./table.js";
 
 export const title = "Directions";
 export const about =
@@ -89,16 +89,20 @@ class Directions {
     this.walk = walked;
     this.#list();
     this.slider.disabled = false;
-    this.rows = walked.features.map((f) => walkedRow(f));
-    const first = (f) => f.probabilities.at(-1) < f.probabilities[0];
-    const group = (heading, wanted) =>
-      el("section", { class: "part" }, el("h2", {}, heading), el("ul", { class: "walk" }, this.rows.filter((r) => first(r.feature) === wanted).map((r) => r.root)));
+    this.rows = [];
+    const group = (heading, wanted) => {
+      const features = walked.features.filter((f) => f.probabilities.at(-1) < f.probabilities[0] === wanted);
+      const most = Math.max(...features.flatMap((f) => f.probabilities));
+      const rows = features.map((f) => walkedRow(f, most));
+      this.rows.push(...rows);
+      return part(heading, null, rows.length > 0 ? el("ul", { class: "walk" }, rows.map((r) => r.root)) : el("p", { class: "empty" }, "None of these."));
+    };
     replace(
       place,
-      el("p", { class: "told-of" }, "Bars are probabilities of the features that change most, all on one scale. ×: how many times its probability at the middle."),
+      el("p", { class: "told-of" }, "Bars are probabilities of the features that change most, on one scale in each list; × says how many times the probability at the middle it is."),
       el("div", { class: "panels two" }, group("More probable to the left", true), group("More probable to the right", false)),
       el("h2", {}, "What lies at the ends"),
-      el("p", { class: "told-of" }, `${facts(this.state, both, found)} Weights say how fast a feature's root probability changes.`),
+      el("p", { class: "told-of" }, `${facts(this.state, both)} Weights say how fast a feature's root probability changes.`),
       ends(both, this.model),
     );
     this.#move();
@@ -130,8 +134,7 @@ class Directions {
     const step = (places.at(-1) - places[0]) / (places.length - 1);
     const i = Math.min(places.length - 1, Math.max(0, Math.round((at - places[0]) / step)));
     const middle = (places.length - 1) / 2;
-    const most = Math.max(...this.walk.features.flatMap((f) => f.probabilities));
-    for (const row of this.rows) row.move(i, middle, most);
+    for (const row of this.rows) row.move(i, middle);
   }
 
   /** Each stop is kept in the address, without filling the history. */
@@ -143,23 +146,23 @@ class Directions {
   }
 }
 
-function walkedRow(feature) {
+function walkedRow(feature, most) {
   const meter = bar(0);
   const p = el("span", { class: "number" });
   const ratio = el("span", { class: "number quiet" });
   const root = el("li", {}, el("span", { class: "what" }, nameLink(feature, 30)), meter, p, ratio);
-  const move = (i, middle, most) => {
+  const move = (i, middle) => {
     const now = feature.probabilities[i];
     const usual = feature.probabilities[middle];
     meter.firstChild.style.width = `${(100 * now) / most}%`;
     p.textContent = probability(now);
     ratio.textContent = usual > 0 ? times(now / usual) : "";
   };
-  return { feature, root, move };
+  return { root, move };
 }
 
-function facts({ axis, index }, both, found) {
+function facts({ axis, index }, both) {
   if (axis === "dimension") return `Latent dimension z${index}.`;
   const variance = both.variance === null ? "" : ` Over the rows its posterior mean has variance ${decimal(both.variance)}.`;
-  return `Direction ${index} of ${found.live} live ones has ${probability(both.share)} of the effect of all.${variance}`;
+  return `Direction ${index} has ${probability(both.share)} of the effect of all.${variance}`;
 }

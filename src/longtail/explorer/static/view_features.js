@@ -109,7 +109,10 @@ class Features {
       replace(place, el("div", { class: contexts.length > 1 ? "panels two" : "panels" }, this.panels.map((p) => p.root)));
     }
     const shared = contexts.length > 1 ? common(contexts) : new Set();
-    this.panels.forEach((panel, i) => panel.update(found.feature, contexts[i], overall, shared, contexts.length > 1 ? "AB"[i] : ""));
+    this.panels.forEach((panel, i) => {
+      const other = contexts.length > 1 ? contexts[1 - i] : null;
+      panel.update(found.feature, contexts[i], { overall, other, shared, letter: other === null ? "" : "AB"[i] });
+    });
     const n = contexts[0].neighbors.length;
     return `${plural(n, "neighbour")} of ${inSentence(found.feature.feature)}.`;
   }
@@ -135,7 +138,7 @@ class Panel {
     this.notes = el("div");
     this.picture = new Picture(pick);
     this.caption = el("figcaption");
-    this.list = el("div");
+    this.list = el("div", { class: "scroll" });
     this.root = el(
       "section",
       { class: "panel", "aria-labelledby": this.id },
@@ -145,7 +148,7 @@ class Panel {
     );
   }
 
-  update(feature, context, overall, shared, letter) {
+  update(feature, context, { overall, other, shared, letter }) {
     const inContext = context.context.length > 0;
     const prefix = letter === "" ? [] : [`${letter}: `];
     replace(this.heading, ...prefix, el("span", { class: "quiet" }, "near "), name(feature, 30), inContext ? [el("span", { class: "quiet" }, " with "), joined(context.context)] : el("span", { class: "quiet" }, ", without context"));
@@ -155,18 +158,22 @@ class Panel {
     } else {
       replace(this.list, this.#table(context, overall, inContext, shared));
     }
+    // Of two contexts, each shows where the other's neighbours are; of one, those it has displaced.
+    const elsewhere = new Set((other ?? overall).neighbors.map((n) => n.feature));
+    const gone = context.others.filter((n) => elsewhere.has(n.feature));
     const points = [
       ...context.neighbors.map((n) => ({ ...n, kind: shared.has(n.feature) ? "shared" : "near" })),
-      ...context.others.map((n) => ({ ...n, kind: "gone" })),
+      ...gone.map((n) => ({ ...n, kind: "gone" })),
     ];
     const nearest = context.neighbors.slice(0, 3).map((n) => inSentence(n.feature));
     this.picture.update(feature, points, `Picture of the neighbours; the nearest are ${nearest.join(", ")}. The table has them all.`);
     replace(
       this.caption,
+      el("span", { class: "key centre" }, "the feature"),
       el("span", { class: "key near" }, "neighbours"),
       shared.size > 0 && el("span", { class: "key shared" }, "in both contexts"),
-      context.others.length > 0 && el("span", { class: "key gone" }, "near only in another picture"),
-      el("span", {}, "The feature is in the middle. Places are a flat view of many dimensions, so distances are rough."),
+      gone.length > 0 && el("span", { class: "key gone" }, other === null ? "near only without context" : "near only in the other context"),
+      el("span", {}, "Places are a flat view of many dimensions, so distances are rough."),
     );
   }
 
@@ -181,7 +188,7 @@ class Panel {
         "tr",
         { class: shared.has(n.feature) ? "shared" : null },
         el("td", { class: "number" }, String(i + 1)),
-        el("td", {}, nameLink(n, 32), inContext && moved(ranks.get(n.feature), i)),
+        el("td", { class: "named" }, nameLink(n, 32), inContext && moved(ranks.get(n.feature), i)),
         el("td", { class: "wide" }, meter),
         el("td", { class: "number" }, inContext ? probability(relative) : decimal(n.similarity)),
         el("td", {}, el("button", { type: "button", class: "small", title: "Add to the context", "aria-label": `Add ${inSentence(n.feature)} to the context`, on: { click: () => this.toContext(n.feature) } }, "+")),

@@ -86,7 +86,7 @@ class Recommend {
       items.length === 0
         ? el("p", { class: "empty" }, "Nothing is left to recommend.")
         : [
-            el("p", { class: "told-of" }, `From ${plural(known, "known item")}, best first. The probability is that of the next pick; “than usual” compares it with the item's share of the training counts. Reasons: how much each pick raises the item's log-probability, in nats.`),
+            el("p", { class: "told-of" }, `From ${plural(known, "known item")}, best first. The probability is that of the next pick; the usual share is the item's part of the training counts. Reasons: how much each pick raises the item's log-probability, in nats.`),
             el("ol", { class: "cards recommended" }, items.map((item) => this.#card(item, most))),
           ],
     );
@@ -100,7 +100,7 @@ class Recommend {
       "li",
       { class: "card" },
       el("h3", {}, nameLink(item, 40)),
-      el("p", {}, el("b", {}, probability(item.probability)), ` probability, ${times(Math.exp(item.lift))} than usual`),
+      el("p", {}, el("b", {}, probability(item.probability)), ` probability, ${times(Math.exp(item.lift))} its usual share`),
       reasons.length > 0
         ? el("div", {}, el("p", { class: "quiet" }, "because of"), el("ul", { class: "reasons" }, reasons))
         : el("p", { class: "quiet" }, "No pick speaks for it: it is popular."),

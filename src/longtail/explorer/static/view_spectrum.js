@@ -5,7 +5,7 @@ import { AnswerPlace } from "./answer.js";
 import { get } from "./api.js";
 import { barsChart } from "./charts.js";
 import { announce, el, freshId, replace } from "./dom.js";
-import { count, decimal, nats, small } from "./format.js";
+import { coarse, count, decimal, nats, small } from "./format.js";
 import { ends } from "./ends.js";
 import { figures, part, table } from "./table.js";
 
@@ -73,11 +73,11 @@ class SpectrumView {
       place,
       figures([
         ["Live directions", `${s.live} of ${s.components}`, `above the threshold: ${s.threshold_rule}`],
-        ["Effective rank", decimal(s.effective_rank), "how many equally strong directions would be as rich"],
+        ["Effective rank", coarse(s.effective_rank), "how many equally strong directions would be as rich"],
         ["Rows looked at", s.n_rows > 0 ? count(s.n_rows) : "none", s.n_rows > 0 ? null : this.#noRows()],
       ]),
       el("p", { class: "verdict" }, s.advice),
-      part("Spectrum", "How strongly each latent direction moves the root probabilities of the features, strongest first. Dark bars are live.", top.holder, el("details", {}, el("summary", {}, "As a table"), behind)),
+      part("Spectrum", "How strongly each latent direction moves the root probabilities of the features, strongest first. Coloured bars are live; grey ones say next to nothing.", top.holder, el("details", {}, el("summary", {}, "As a table"), behind)),
       this.#dimensions(s),
     );
   }
@@ -101,7 +101,7 @@ class SpectrumView {
             chosen: () => this.order.indexOf(this.chosen),
             choose: (i) => this.#choose(String(this.order[i])),
           });
-    this.linked = [panel("column_norm", "effect (column norm)", s.threshold), panel("kl", "mean KL, nats", KL), panel("variance", "variance of the posterior mean", VARIANCE)].filter(Boolean);
+    this.linked = [panel("column_norm", "effect (column norm)", s.threshold), panel("kl", "mean KL, nats", KL), panel("variance", "variance of the mean", VARIANCE)].filter(Boolean);
     const stack = el(
       "div",
       {
