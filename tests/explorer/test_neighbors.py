@@ -24,7 +24,7 @@ def test_overall_they_are_those_of_the_embeddings(client, model):
 
 def test_in_a_context_they_are_those_of_the_embeddings_there(client, model):
     (told,) = neighbors(client, "salt", [["boat", "wave"]], k=4)
-    own = embeddings(model, ["boat", "wave"], samples=100).neighbors("salt", 4)
+    own = embeddings(model, ["boat", "wave"], samples=50).neighbors("salt", 4)
     assert [n["feature"] for n in told["neighbors"]] == own["feature"].to_list()
     similarity = [n["similarity"] for n in told["neighbors"]]
     np.testing.assert_allclose(similarity, own["similarity"], rtol=2e-3)

@@ -44,7 +44,7 @@ class TestPosterior:
 
     def test_steps_lead_from_one_bound_to_the_other(self, client):
         own = posterior(client, SEA, refine_steps=9)["rows"][0]
-        assert [s["evaluations"] for s in own["steps"]] == [0, 2, 4, 6, 8, 9]
+        assert [s["evaluations"] for s in own["steps"]] == [0, 2, 4, 8, 9]
         assert own["steps"][0]["elbo"] == own["elbo_amortized"]
         assert own["steps"][-1]["elbo"] == own["elbo_refined"]
 

@@ -8,17 +8,20 @@ import pytest
 import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from longtail.explorer.app import create_app
 from longtail.explorer.desk import Desk
 from longtail.explorer.serve import bind, url_of
+from tests.explorer.conftest import fitted
 
-EXAMPLES = 12
+EXAMPLES = 25
 
 
 @pytest.fixture(scope="module")
-def api(model):
+def api():
     """The schema of a server on this machine, read from it."""
+    model = fitted(["0", "00", "000", "1", "a", "A", "aa", "é", "false", "null"], epochs=1)
     bound = bind("127.0.0.1", 0)
     config = uvicorn.Config(create_app(Desk(model, samples=40)), log_config=None, lifespan="on")
     server = uvicorn.Server(config)
@@ -58,9 +61,15 @@ def test_every_answer_is_one_that_is_described(api, method, path):
     )
     @given(api[path][method].as_strategy())
     def answer(case):
-        case.call_and_validate()
+        if path in ("/api/posterior", "/api/score"):
+            case.body["rows"] = [*case.body["rows"][:31], {"text": "aa 00"}]
+        # The schema cannot tell which features the model knows.
+        response = case.call_and_validate(excluded_checks=[positive_data_acceptance])
+        seen.add(response.status_code)
 
+    seen = set()
     answer()
+    assert 200 in seen
 
 
 def test_all_are_tested(api):

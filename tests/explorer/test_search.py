@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.data import Vocabulary
@@ -36,6 +36,7 @@ def test_similar():
     assert s.similar("zz") == []
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True),
     st.text(max_size=3),

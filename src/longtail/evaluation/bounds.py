@@ -40,6 +40,8 @@ __all__ = ["PosteriorScore", "RowBounds", "row_bounds", "score_posterior"]
 
 Array = npt.NDArray[np.float64]
 
+_ROWS_AT_ONCE = 256  # of few rows, several draws are scored by one pass over the features
+
 
 @dataclass(frozen=True, eq=False)
 class RowBounds:
@@ -164,12 +166,16 @@ def score_posterior(
     else:
         kl = generative.prior.kl(psi.mean, psi.log_var).sum(1)
     log_p, log_w = [], []
-    for s in range(samples):
-        noise = normal_noise(key, psi.mean.shape[1], Stream.BOUND, s)
-        z = psi.sample(noise.to(psi.mean.dtype))
-        at = z.to(objective.data.xw.dtype)
-        log_p.append(generative.log_likelihood(at, objective.counts, objective.data).double())
-        log_w.append(log_weight(generative, psi, z, log_p[-1]))
+    n_rows, k = psi.mean.shape
+    at_once = max(1, _ROWS_AT_ONCE // max(1, n_rows))
+    for first in range(0, samples, at_once):
+        draws = range(first, min(first + at_once, samples))
+        noise = (normal_noise(key, k, Stream.BOUND, s).to(psi.mean.dtype) for s in draws)
+        z = [psi.sample(eps) for eps in noise]
+        at = torch.stack(z).to(objective.data.xw.dtype)
+        found = generative.log_likelihood(at, objective.counts, objective.data).double()
+        log_p += found.unbind()
+        log_w += [log_weight(generative, psi, *pair) for pair in zip(z, found, strict=True)]
     lik, weights = torch.stack(log_p), torch.stack(log_w)
     iw = torch.logsumexp(weights, 0) - math.log(samples)
     if samples > 1:

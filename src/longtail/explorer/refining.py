@@ -23,7 +23,7 @@ __all__ = ["RefineHow", "RefineJob", "Refined", "refine_jobs", "refine_rows"]
 Array = npt.NDArray[np.float32]
 
 # After how many evaluations the bound is looked at: early ones gain the most.
-_LOOKS = (2, 4, 6, 8, 10, 14, 20, 30, 40, 50, 70, 100, 140)
+_LOOKS = (2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True)

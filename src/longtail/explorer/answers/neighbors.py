@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longtail.estimator import Posterior
+from longtail.explorer.answers.posterior import largest
 from longtail.explorer.desk import Desk
 from longtail.explorer.errors import NothingKnownError
 from longtail.explorer.layout import Layout
@@ -29,7 +30,7 @@ __all__ = ["answer_neighbors"]
 Array = npt.NDArray[np.float32]
 
 _COUNT = 10.0  # of each context feature in its bag
-_SAMPLES = 100
+_SAMPLES = 50  # the posterior is narrow
 _AROUND = 50  # neighbours without a context that span the picture's plane
 
 
@@ -80,11 +81,11 @@ async def _context(desk: Desk, names: list[str]) -> _Context:
 
 def _answer(desk: Desk, request: NeighborsRequest, contexts: list[_Context]) -> NeighborsAnswer:
     own = desk.vocabulary.index(request.feature)
-    near = [_near(desk, own, context, request.k) for context in contexts]
-    shown = list(dict.fromkeys(v for one in near for v in one.columns))
     vectors = desk.overview.embeddings.vectors
-    around, _ = desk.overview.embeddings.nearest(vectors[own][None], _AROUND + 1)
-    layout = Layout(vectors[own], vectors[[v for v in around[0] if v != own]])
+    overall = desk.overview.embeddings.similarities(vectors[own])
+    near = [_near(desk, own, context, request.k, overall) for context in contexts]
+    shown = list(dict.fromkeys(v for one in near for v in one.columns))
+    layout = Layout(vectors[own], vectors[_nearest(overall, _AROUND, {own})])
     return NeighborsAnswer(
         feature=Feature(**desk.describe(request.feature)),
         contexts=[
@@ -94,21 +95,21 @@ def _answer(desk: Desk, request: NeighborsRequest, contexts: list[_Context]) -> 
     )
 
 
-def _near(desk: Desk, own: int, context: _Context, k: int) -> _Near:
+def _near(desk: Desk, own: int, context: _Context, k: int, overall: Array) -> _Near:
     """As `Embeddings.neighbors`, whose defaults these are, without forming the Jacobian."""
     hidden = {own, *(desk.vocabulary.index(name) for name in context.names)}
     if context.posterior is None:
-        overall = desk.overview.embeddings
-        found, _ = overall.nearest(overall.vectors[own][None], k + len(hidden))
-        columns = [int(v) for v in found[0] if int(v) not in hidden][:k]
-        similarity = overall.similarities(overall.vectors[own])
-        return _Near(similarity, columns, None)
+        return _Near(overall, _nearest(overall, k, hidden), None)
     points = draw_latents(desk.model, context.posterior, samples=_SAMPLES, seed=0).points
     products = JacobianProducts(desk.model.network_.generative, points, "probabilities")
     similarity = products.times(products.rows([own])[0])
-    order = np.argsort(-similarity, kind="stable")[: k + len(hidden)]
-    columns = [int(v) for v in order if int(v) not in hidden][:k]
-    return _Near(similarity, columns, products)
+    return _Near(similarity, _nearest(similarity, k, hidden), products)
+
+
+def _nearest(similarity: Array, k: int, hidden: set[int]) -> list[int]:
+    """The k most similar features, but for some."""
+    order = largest(similarity, k + len(hidden))
+    return [int(v) for v in order if int(v) not in hidden][:k]
 
 
 def _places(

@@ -27,7 +27,7 @@ from longtail.explorer.responses import (
 )
 from longtail.introspection.row_explanations import direction_shares
 
-__all__ = ["answer_posterior", "counted", "standard_error"]
+__all__ = ["answer_posterior", "counted", "largest", "standard_error"]
 
 Array = npt.NDArray[np.float64]
 _DIRECTIONS, _NAMED = 8, 6
@@ -103,7 +103,7 @@ def _row(
     # p log(p / frequency): what the row makes probable, neither all frequent nor all rare.
     lift = after * (np.log(after.clip(min=1e-300)) - np.log(desk.unigram))
     lift[columns] = -np.inf
-    missing = [v for v in _largest(lift, request.top) if lift[v] > 0]
+    missing = [v for v in largest(lift, request.top) if lift[v] > 0]
     by_count = np.argsort(-values, kind="stable")
     return RowPosterior(
         total=float(values.sum()),
@@ -125,7 +125,7 @@ def _row(
         elbo_amortized=float(elbo[0]),
         elbo_refined=float(elbo[-1]),
         gap=float(elbo[-1] - elbo[0]),
-        probable=listed(_largest(after, request.top)),
+        probable=listed(largest(after, request.top)),
         missing=listed(np.array(missing, dtype=np.intp)),
         nearest=_nearest(desk, refined.mean[0], request.nearest, len(columns) > 0),
         **directions,
@@ -188,7 +188,8 @@ def counted(desk: Desk, features: list[tuple[str, float]]) -> list[CountedFeatur
     return [CountedFeature(**desk.describe(name), count=n) for name, n in features]
 
 
-def _largest(values: Array, n: int) -> npt.NDArray[np.intp]:
+def largest(values: npt.NDArray[np.floating], n: int) -> npt.NDArray[np.intp]:
+    """Where the n largest values are, the largest first."""
     n = min(n, len(values))
     some = np.argpartition(-values, n - 1)[:n]
     order: npt.NDArray[np.intp] = some[np.argsort(-values[some], kind="stable")]
