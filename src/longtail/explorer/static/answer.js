@@ -1,5 +1,6 @@
 // A place on the page for an answer: progress while it is awaited, what went wrong, and the answer.
 
+import { Refusal } from "./api.js";
 import { announce, append, el, replace } from "./dom.js";
 
 const PATIENCE = 300; // milliseconds before progress is shown
@@ -11,6 +12,7 @@ export class AnswerPlace {
     this.content = el("div", { class: "content" });
     this.root = el("section", { class: "answer", "aria-label": "Answer" }, this.progress, this.problem, this.content);
     this.running = null;
+    this.unanswered = false; // whether the last question was given up, or failed
   }
 
   /** Ask with work({ signal, waiting }), then show its answer; a later question replaces this one. */
@@ -18,6 +20,7 @@ export class AnswerPlace {
     this.stop();
     const running = { control: new AbortController(), started: performance.now(), busy: false };
     this.running = running;
+    this.unanswered = false;
     replace(this.problem);
     this.root.setAttribute("aria-busy", "true");
     running.timer = setInterval(() => this.#tick(label, running), 100);
@@ -31,7 +34,8 @@ export class AnswerPlace {
     } catch (error) {
       if (this.running !== running || error.name === "AbortError") return;
       this.#finish();
-      if (!("gone" in error)) throw error;
+      if (!(error instanceof Refusal)) throw error;
+      this.unanswered = true;
       if (!error.gone) replace(this.content);
       this.#fault(error, () => this.run(label, work, show));
     }
@@ -65,6 +69,7 @@ export class AnswerPlace {
       this.words = el("span");
       const stop = () => {
         this.stop();
+        this.unanswered = true;
         announce("Stopped.");
       };
       replace(this.progress, el("span", { class: "turning", "aria-hidden": "true" }), this.words, el("button", { type: "button", class: "small", on: { click: stop } }, "Stop"));

@@ -57,4 +57,4 @@ function visibly(text) {
 }
 
 /** A name inside a sentence that is not marked up, such as a label: kept apart from its direction. */
-export const inSentence = (text) => `\u2068${cut(text)}\u2069`;
+export const inSentence = (text, longest) => `\u2068${cut(text, longest)}\u2069`;

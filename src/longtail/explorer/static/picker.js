@@ -11,7 +11,7 @@ const LISTED = 10;
 export class Picker {
   /** take(name) is called with what was chosen; `keep` leaves the name in the field. */
   constructor({ label, hint = "Type a name", take, keep = false, prefix = 200 }) {
-    Object.assign(this, { take, keep, prefix, found: [], active: -1, timer: 0, control: null });
+    Object.assign(this, { take, keep, prefix, found: [], active: -1, timer: 0, control: null, quiet: false });
     const list = freshId("list");
     const field = freshId("field");
     this.input = el("input", {
@@ -28,7 +28,7 @@ export class Picker {
       "aria-controls": list,
       on: {
         input: () => this.#soon(),
-        focus: () => (this.input.value === "" ? this.#soon() : this.input.select()),
+        focus: () => (this.input.value !== "" ? this.input.select() : this.quiet || this.#soon()),
         keydown: (event) => this.#key(event),
         blur: () => this.#close(),
       },
@@ -41,8 +41,11 @@ export class Picker {
     if (document.activeElement !== this.input || this.list.hidden) this.input.value = text;
   }
 
+  /** Take the focus, without a list that would cover what has just changed. */
   focus() {
+    this.quiet = true;
     this.input.focus();
+    this.quiet = false;
   }
 
   #soon() {

@@ -4,7 +4,7 @@ import { whole } from "./address.js";
 import { AnswerPlace } from "./answer.js";
 import { get } from "./api.js";
 import { el, freshId, replace } from "./dom.js";
-import { cut, decimal, plural, probability, times } from "./format.js";
+import { decimal, inSentence, plural, probability, times } from "./format.js";
 import { ends } from "./ends.js";
 import { nameLink } from "./name.js";
 import { bar, part } from "./table.js";
@@ -15,7 +15,8 @@ export const about =
 
 const REACH = 3;
 const STEPS = 61;
-const SHOWN = 16;
+const LOOKED_AT = 80; // features that change most, of which few may rise to one of the sides
+const SHOWN = 10; // on each side
 
 export function build({ model, go }) {
   return new Directions(model, go);
@@ -40,7 +41,7 @@ class Directions {
         "div",
         { class: "form" },
         el("div", { class: "choice" }, el("label", { htmlFor: choice }, "Direction"), this.choice),
-        el("div", { class: "choice grows" }, el("label", { htmlFor: slider }, "Place along it ", this.place), this.slider, el("p", { class: "quiet ends" }, el("span", {}, "← minus end"), el("span", {}, "middle of the prior"), el("span", {}, "plus end →"))),
+        el("div", { class: "choice grows" }, el("label", { htmlFor: slider }, "Place along it: ", this.place), this.slider, el("p", { class: "quiet ends" }, el("span", {}, "← minus end"), el("span", {}, "middle of the prior"), el("span", {}, "plus end →"))),
       ),
       this.answer.root,
     );
@@ -70,14 +71,14 @@ class Directions {
   #ask(again) {
     const { axis, index } = this.state;
     const key = `${axis} ${index}`;
-    if (key === this.asked && !again) return;
+    if (key === this.asked && !again && !this.answer.unanswered) return;
     this.asked = key;
     this.slider.disabled = true;
     this.answer.run("Walking along the direction", (how) => this.#load(axis, index, how), (answer, place) => this.#show(answer, place));
   }
 
   async #load(axis, index, how) {
-    const walk = get("/api/walk", { axis, index, steps: STEPS, reach: REACH, top: SHOWN }, how);
+    const walk = get("/api/walk", { axis, index, steps: STEPS, reach: REACH, top: LOOKED_AT }, how);
     const list = this.found ?? get("/api/directions", { top: this.model.limits.listed }, how);
     const dimension = axis === "dimension" ? get(`/api/dimension/${index}`, {}, how) : null;
     const [found, walked, one] = await Promise.all([list, walk, dimension]);
@@ -91,7 +92,7 @@ class Directions {
     this.slider.disabled = false;
     this.rows = [];
     const group = (heading, wanted) => {
-      const features = walked.features.filter((f) => f.probabilities.at(-1) < f.probabilities[0] === wanted);
+      const features = walked.features.filter((f) => f.probabilities.at(-1) < f.probabilities[0] === wanted).slice(0, SHOWN);
       const most = Math.max(...features.flatMap((f) => f.probabilities));
       const rows = features.map((f) => walkedRow(f, most));
       this.rows.push(...rows);
@@ -106,13 +107,13 @@ class Directions {
       ends(both, this.model),
     );
     this.#move();
-    return `${walked.name}: ${plural(walked.features.length, "feature")}.`;
+    return `${walked.name}: ${plural(this.rows.length, "feature")}.`;
   }
 
   #list() {
     const { axis, index } = this.state;
     const options = this.found.directions.map((d) => {
-      const words = (end) => end.features.slice(0, 2).map((f) => cut(f.feature, 16)).join(", ");
+      const words = (end) => end.features.slice(0, 2).map((f) => inSentence(f.feature, 16)).join(", ");
       return el("option", { value: `rank ${d.rank}` }, `${d.rank}: ${words(d.negative)} ↔ ${words(d.positive)}`);
     });
     if (axis === "dimension") options.unshift(el("option", { value: `dimension ${index}` }, `dimension z${index}`));

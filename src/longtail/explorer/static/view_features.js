@@ -71,7 +71,7 @@ class Features {
   #ask() {
     const { feature, a, b, compare } = this.state;
     const key = JSON.stringify(this.state);
-    if (key === this.asked) return;
+    if (key === this.asked && !this.answer.unanswered) return;
     this.asked = key;
     if (feature === "") {
       this.panels = [];

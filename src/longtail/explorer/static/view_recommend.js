@@ -63,7 +63,7 @@ class Recommend {
 
   #ask(bag) {
     const key = JSON.stringify(this.state);
-    if (key === this.asked) return;
+    if (key === this.asked && !this.answer.unanswered) return;
     this.asked = key;
     this.example.hidden = bag.size > 0;
     if (bag.size === 0) {

@@ -83,7 +83,7 @@ class Rows {
   #ask(again) {
     const { kind, text, x, steps } = this.state;
     const key = JSON.stringify([kind, kind === "text" ? text : x, steps]);
-    if (key === this.asked && !again) return;
+    if (key === this.asked && !again && !this.answer.unanswered) return;
     this.asked = key;
     const empty = kind === "text" ? text.trim() === "" : x.length === 0;
     this.example.hidden = !empty;

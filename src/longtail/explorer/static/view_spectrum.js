@@ -138,7 +138,7 @@ class SpectrumView {
     this.choice.value = at < 0 ? "" : String(this.chosen);
     this.stack.setAttribute("aria-valuenow", String(at + 1));
     this.stack.setAttribute("aria-valuetext", at < 0 ? "none" : `z${this.chosen}, ${at + 1} of ${this.order.length}`);
-    if (this.chosen === this.asked) return;
+    if (this.chosen === this.asked && !this.detail.unanswered) return;
     this.asked = this.chosen;
     if (this.chosen === null) {
       this.detail.clear();
