@@ -14,14 +14,14 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import open_page
 
-PHONE, DESK = (390, 844), (1200, 900)
+PHONE, DESK = (390, 844), (1200, 1000)
 IN_CONTEXT = "features?feature=kernel&a=thread"
 COMPARED = "features?feature=kernel&a=thread&b=gaussian&compare=1"
 TEXT = "The+kernel+of+a+support+vector+machine+is+gaussian"
 VIEWS = {
     "features": (IN_CONTEXT, ".panel tbody tr", DESK, "light"),
     "compare": (COMPARED, ".panel tbody tr", (1200, 1250), "light"),
-    "rows": (f"rows?text={TEXT}", ".figures", (1200, 1750), "light"),
+    "rows": (f"rows?text={TEXT}", ".figures", (1200, 2200), "light"),
     "directions": ("directions?rank=1&at=2", ".walk li", DESK, "light"),
     "spectrum": ("spectrum?dimension=1", "h2.chosen", (1200, 1500), "light"),
     "recommend": ("recommend", ".recommended .card", DESK, "light"),

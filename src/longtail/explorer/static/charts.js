@@ -106,7 +106,7 @@ export function barsChart({ values, live, lines = [], label, unit, chosen = () =
         nodes: [
           ticks(0, most, 3).map((t) => [line(left, y(t), width - right, y(t), "grid"), text(left - 6, y(t) + 4, most < 0.02 ? t.toExponential(0) : count(t), "end")]),
           bars,
-          lines.map((l) => [line(left, y(l.value), width - right, y(l.value), "limit"), text(width - right, 10, `${l.words} ${decimal(l.value)}`, "end", "limit")]),
+          lines.map((l) => [line(left, y(l.value), width - right, y(l.value), "halo"), line(left, y(l.value), width - right, y(l.value), "limit"), text(width - right, 10, `${l.words} ${decimal(l.value)}`, "end", "limit")]),
           unit && text(left + 2, 10, unit, "start", "axis"),
           hit,
         ],
