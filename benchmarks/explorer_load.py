@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import torch
 
 import longtail as lt
 from benchmarks.rows import metric_rows, write_rows
@@ -34,6 +35,7 @@ from benchmarks.rows import metric_rows, write_rows
 NAME = "explorer_load"
 FEATURES, COMPONENTS, ROWS, TOKENS = 20_000, 100, 4_000, 60
 CLIENTS = (1, 8)
+PROGRAM = (sys.executable, "-m", "longtail", "explore")
 Request = tuple[str, str, dict[str, Any] | None]
 
 
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=30, help="at most, for each kind")
     parser.add_argument("--dry-run", action="store_true", help="print only; write no rows")
     args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)  # the rows tell it
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         _fit().save(model)
@@ -97,8 +100,7 @@ def _counts(drawn: np.ndarray) -> Any:
 def _serve(model: Path, threads: int) -> tuple[subprocess.Popen[str], str]:
     """The program, ready to answer, and its address."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "longtail", "explore", str(model)]
-        + ["--port", "0", "--no-browser", "--json"],
+        [*PROGRAM, str(model), "--port", "0", "--no-browser", "--json"],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)},

@@ -165,7 +165,8 @@ def score_posterior(
         kl = generative.prior.full_kl(psi.mean, psi.root)
     else:
         kl = generative.prior.kl(psi.mean, psi.log_var).sum(1)
-    log_p, log_w = [], []
+    log_p: list[Tensor] = []
+    log_w: list[Tensor] = []
     n_rows, k = psi.mean.shape
     at_once = max(1, _ROWS_AT_ONCE // max(1, n_rows))
     for first in range(0, samples, at_once):

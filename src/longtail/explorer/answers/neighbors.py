@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +58,7 @@ async def answer_neighbors(desk: Desk, request: NeighborsRequest) -> NeighborsAn
     """Find the neighbours in each context."""
     if request.feature not in desk.vocabulary:
         raise NothingKnownError(await desk.compute(_unknown_words, desk, request.feature))
-    contexts = [await _context(desk, names) for names in request.contexts]
+    contexts = await asyncio.gather(*(_context(desk, names) for names in request.contexts))
     return await desk.compute(_answer, desk, request, contexts)
 
 
@@ -79,7 +81,7 @@ async def _context(desk: Desk, names: list[str]) -> _Context:
     return _Context(known, unknown, Posterior(found.mean, found.scale))
 
 
-def _answer(desk: Desk, request: NeighborsRequest, contexts: list[_Context]) -> NeighborsAnswer:
+def _answer(desk: Desk, request: NeighborsRequest, contexts: Sequence[_Context]) -> NeighborsAnswer:
     own = desk.vocabulary.index(request.feature)
     vectors = desk.overview.embeddings.vectors
     overall = desk.overview.embeddings.similarities(vectors[own])
