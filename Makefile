@@ -5,14 +5,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# Where Debian's package puts it.
+LONGTAIL_CHROMIUM ?= /usr/bin/chromium
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint fmt bench dist clean
+.PHONY: help install demo test test-browser lint fmt bench dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed-report ## the library, its command line and its figures
 	@echo "Ready: $(BIN)/longtail --help"
@@ -22,6 +25,15 @@ demo: $(VENV)/.installed-report ## fit, refine and inspect a model of real data;
 
 test: lint ## every check, then the tests
 	@$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.installed-dev ## the explorer in Chromium, which is installed where apt can
+	@command -v "$(LONGTAIL_CHROMIUM)" >/dev/null || { \
+	  echo "Installing Chromium with apt-get."; \
+	  apt-get update -qq && apt-get install -qq --no-install-recommends chromium; } \
+	  || { echo "The browser tests need Chromium, and apt-get cannot install it here." \
+	       "Install it, or name it with: make test-browser LONGTAIL_CHROMIUM=/path/to/chromium" >&2; \
+	       exit 1; }
+	@LONGTAIL_CHROMIUM="$(LONGTAIL_CHROMIUM)" $(BIN)/python -m pytest tests/browser
 
 lint: $(VENV)/.installed-dev ## style, types and layers
 	@$(BIN)/ruff check .

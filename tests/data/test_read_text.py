@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 
 import numpy as np
 import polars as pl
 import pytest
 
-from longtail.data import CountMatrix, Vocabulary, read_counts
+from longtail.data import CountMatrix, ReadSettings, Vocabulary, read_counts
+from longtail.data.text import Documents, count_documents, tokenizer
 from longtail.errors import DataError, DataWarning
 
 TEXTS = ["the kernel of the tree", "a tree, a thread", "Signal and KERNEL"]
@@ -53,6 +55,16 @@ def test_a_document_a_line(tmp_path, name, newline):
     assert counts.csr.toarray().tolist() == COUNTS
     assert counts.row_ids.to_list() == [0, 1, 2]
     assert counts.settings.format == "txt"
+
+
+def test_one_text_is_cut_as_the_documents_are():
+    settings = ReadSettings(stop_words=("a",), ngram_range=(1, 2), lowercase=False)
+    tokens = tokenizer(settings)("The kernel of a The kernel!")
+    documents = Documents(("The kernel of a The kernel!",), None, "a test")
+    counts = count_documents(documents, settings)
+    told = dict(zip(counts.vocabulary, counts.csr.toarray()[0], strict=True))
+    assert Counter(tokens) == told
+    assert told["The kernel"] == 2
 
 
 def test_blank_lines_are_empty_documents(tmp_path):

@@ -125,6 +125,16 @@ def test_rows_keep_their_order_and_do_not_mind_their_company():
         )
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_draws_scored_at_once_are_those_scored_in_turn(monkeypatch, at_once):
+    dense = topic_counts(5, 20, empty=[2])
+    usual = bounds(dense, samples=9)
+    monkeypatch.setattr("longtail.evaluation.bounds._ROWS_AT_ONCE", at_once)
+    found = bounds(dense, samples=9)
+    for name in ("elbo_amortized", "elbo_refined", "iw", "var_refined", "var_iw"):
+        np.testing.assert_allclose(getattr(found, name), getattr(usual, name), rtol=1e-5, atol=1e-5)
+
+
 def test_an_empty_row_scores_0_on_every_rung():
     for steps in (0, 10):
         rows = bounds(fresh_rows(empty=[0, 4]), steps=steps)

@@ -11,6 +11,7 @@ from longtail.inference import (
     Stream,
     elbo,
     normal_noise,
+    refine,
 )
 from longtail.inference.refine import _negative_elbo_gradient
 from tests.builders import as_rows, small_network, topic_counts
@@ -157,3 +158,40 @@ def test_the_model_is_left_alone(grad):
     assert not star.log_var.requires_grad
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@METHODS
+@pytest.mark.parametrize("steps", [0, 1, 6, 7])
+def test_the_way_can_be_watched(method, steps):
+    model, rows, start = setup()
+    objective = RowObjective.of(model.generative, rows.counts)
+    seen = []
+
+    def watch(evaluations, psi):
+        seen.append((evaluations, psi.mean.clone(), psi.log_var.clone()))
+
+    settings = RefineSettings(steps, method)
+    end = refine(objective, start, rows.noise_key(0), settings, watch=watch)
+    unseen = refine(objective, start, rows.noise_key(0), settings)
+    torch.testing.assert_close(end.mean, unseen.mean)
+    at = [n for n, _, _ in seen]
+    assert at[0] == 0
+    assert at[-1] == steps
+    assert at == sorted(set(at))
+    torch.testing.assert_close(seen[0][1], start.mean)
+    torch.testing.assert_close(seen[-1][1], end.mean)
+    torch.testing.assert_close(seen[-1][2], end.log_var)
+
+
+@METHODS
+def test_a_short_run_is_the_beginning_of_a_longer_one(method):
+    model, rows, start = setup()
+    objective = RowObjective.of(model.generative, rows.counts)
+    seen = {}
+
+    def watch(evaluations, psi):
+        seen[evaluations] = psi.mean.clone()
+
+    refine(objective, start, rows.noise_key(0), RefineSettings(10, method), watch=watch)
+    short = refine(objective, start, rows.noise_key(0), RefineSettings(4, method))
+    torch.testing.assert_close(seen[4], short.mean)

@@ -130,6 +130,10 @@ def test_lists_are_cut_sorted_and_ready_for_json():
     assert both[1].item == "a09"
     alone = supporting_items(model, row, [7, 9], k=3)
     assert [own["item"].to_list() for own in alone] == [e.own_items["item"].to_list() for e in both]
+    mean = model.posterior(row).mean
+    inferred = supporting_items(model, row, [7, 9], k=3, mean=mean)
+    for own, given in zip(alone, inferred, strict=True):
+        assert own.equals(given)
 
 
 def test_chunks_do_not_matter(monkeypatch):

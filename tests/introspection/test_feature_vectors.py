@@ -382,3 +382,10 @@ def test_a_bag():
     assert bag.top_features(0) == [("w05", 3.0), ("w02", 0.5)]
     same = named_words(3)[:1]
     assert context_bag(learned(), same, 10).csr.toarray().tolist() == same.csr.toarray().tolist()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_similarities_with_every_feature(metric):
+    e = toy()
+    found = e.similarities(e["c"], metric)
+    np.testing.assert_allclose(found, by_definition(e.vectors, e["c"], metric), atol=1e-5)

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from longtail.cli import commands, introspect, recommend
+from longtail.cli.explore import explore
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
 from longtail.cli.report import report
@@ -44,6 +45,7 @@ for _command in (
     introspect.spectrum,
     introspect.directions,
     introspect.embed,
+    explore,
 ):
     app.command(rich_help_panel="Open a model up")(_command)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from longtail.data import CountMatrix
     from longtail.estimator import NonlinearFactorAnalysis
 
-__all__ = ["directions", "embed", "neighbors", "spectrum"]
+__all__ = ["directions", "embed", "load_model", "neighbors", "read_rows", "spectrum"]
 
 _Kind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities", "mean"]
 _Metric = Literal["cosine", "dot", "euclidean"]
@@ -69,7 +69,7 @@ def neighbors(
     from longtail.introspection import neighborhoods
 
     _check_plot(plot)
-    fitted = _load(model)
+    fitted = load_model(model)
     contexts = [list(c) for c in dict.fromkeys(tuple(_words(text)) for text in context or [])]
     with progress_bar() as progress:
         display = neighborhoods(
@@ -134,8 +134,8 @@ def spectrum(
 
     _check_plot(plot)
     paths = [model, *(against or [])]
-    models = {_label(p, paths): _load(p) for p in paths}
-    counts = None if rows is None else _read(next(iter(models.values())), rows)
+    models = {_label(p, paths): load_model(p) for p in paths}
+    counts = None if rows is None else read_rows(next(iter(models.values())), rows)
     with progress_bar() as progress:
         spectra = measure(
             models, counts, of=of, at=at, samples=samples, seed=seed, progress=progress
@@ -179,8 +179,8 @@ def directions(
     """
     from longtail.introspection import directions as find
 
-    fitted = _load(model)
-    counts = None if rows is None else _read(fitted, rows)
+    fitted = load_model(model)
+    counts = None if rows is None else read_rows(fitted, rows)
     with progress_bar() as progress:
         found = find(
             fitted,
@@ -222,7 +222,7 @@ def embed(
     from longtail.introspection.feature_vectors import check_embeddings_path
 
     check_embeddings_path(out)
-    fitted = _load(model)
+    fitted = load_model(model)
     with progress_bar() as progress:
         vectors = embeddings(
             fitted,
@@ -252,13 +252,14 @@ def embed(
         )
 
 
-def _load(path: Path) -> NonlinearFactorAnalysis:
+def load_model(path: Path) -> NonlinearFactorAnalysis:
+    """Open a saved model."""
     from longtail.estimator import load
 
     return load(path)
 
 
-def _read(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
+def read_rows(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
     """Rows read the way the model's training data were."""
     from longtail.data import ReadSettings, read_like
 

@@ -88,7 +88,8 @@ def result(text: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print a result for programs: one JSON object."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    # At once: a reader may wait for the line while the command goes on.
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def show_notices() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,7 +17,14 @@ from longtail.data.tables import TableFile, open_table, tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["Documents", "count_documents", "read_directory", "read_lines", "read_text_table"]
+__all__ = [
+    "Documents",
+    "count_documents",
+    "read_directory",
+    "read_lines",
+    "read_text_table",
+    "tokenizer",
+]
 
 TEXT_COLUMNS = ("text", "body", "content", "document", "summary")
 ID_COLUMNS = ("id", "doc_id", "row_id")
@@ -63,16 +71,7 @@ def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix
     DataError
         If no document holds a token.
     """
-    from sklearn.feature_extraction.text import CountVectorizer  # a second, only when needed
-
-    vectorizer = CountVectorizer(
-        lowercase=settings.lowercase,
-        stop_words=list(settings.stop_words)
-        if isinstance(settings.stop_words, tuple)
-        else settings.stop_words,
-        ngram_range=settings.ngram_range,
-        token_pattern=settings.token_pattern,
-    )
+    vectorizer = _vectorizer(settings)
     try:
         csr = vectorizer.fit_transform(documents.texts)
     except ValueError as error:
@@ -84,6 +83,25 @@ def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix
         ) from error
     vocabulary = Vocabulary(vectorizer.get_feature_names_out())
     return CountMatrix.from_any(csr, row_ids=documents.row_ids, vocabulary=vocabulary)
+
+
+def tokenizer(settings: ReadSettings) -> Callable[[str], list[str]]:
+    """How `count_documents` cuts one text into tokens, n-grams included."""
+    analyzer: Callable[[str], list[str]] = _vectorizer(settings).build_analyzer()
+    return analyzer
+
+
+def _vectorizer(settings: ReadSettings) -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer  # a second, only when needed
+
+    return CountVectorizer(
+        lowercase=settings.lowercase,
+        stop_words=list(settings.stop_words)
+        if isinstance(settings.stop_words, tuple)
+        else settings.stop_words,
+        ngram_range=settings.ngram_range,
+        token_pattern=settings.token_pattern,
+    )
 
 
 def read_directory(path: Path, settings: ReadSettings) -> CountMatrix:

@@ -36,9 +36,11 @@ from longtail.inference import (
     refine_full,
 )
 
-__all__ = ["RowBounds", "row_bounds"]
+__all__ = ["PosteriorScore", "RowBounds", "row_bounds", "score_posterior"]
 
 Array = npt.NDArray[np.float64]
+
+_ROWS_AT_ONCE = 256  # of few rows, several draws are scored by one pass over the features
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,9 @@ class RowBounds:
 
 
 @dataclass(frozen=True, eq=False)
-class _Score:
+class PosteriorScore:
+    """Bounds of B rows at some ψ, nats, and the variances of their Monte Carlo errors: (B,)."""
+
     elbo: Tensor
     elbo_var: Tensor
     iw: Tensor
@@ -129,8 +133,8 @@ def _bounds_of_batch(
     objective = model.objective(rows.counts)
     amortized = model.amortized(rows.features).prior_where(objective.silent)
     refined = refine(objective, amortized, key, settings)
-    at_start = _score(objective, amortized, key, samples)
-    at_end = _score(objective, refined, key, samples)
+    at_start = score_posterior(objective, amortized, key, samples)
+    at_end = score_posterior(objective, refined, key, samples)
     found = {
         "elbo_amortized": at_start.elbo,
         "var_amortized": at_start.elbo_var,
@@ -141,30 +145,38 @@ def _bounds_of_batch(
     }
     if covariance_steps:
         full = refine_full(objective, refined, key, covariance_steps)
-        at_end = _score(objective, full, key, samples)
+        at_end = score_posterior(objective, full, key, samples)
         found |= {"elbo_full": at_end.elbo, "var_full": at_end.elbo_var}
     return found | {"iw": at_end.iw, "var_iw": at_end.iw_var}
 
 
-def _score(
+def score_posterior(
     objective: RowObjective,
     psi: GaussianPosterior | FullGaussianPosterior,
     key: NoiseKey,
     samples: int,
-) -> _Score:
-    """Score ψ over all features, whatever the refinement has looked at."""
+) -> PosteriorScore:
+    """Score ψ over all features, whatever the refinement has looked at.
+
+    `samples` draws for each expectation, the same for every ψ of a row.
+    """
     generative = objective.model
     if isinstance(psi, FullGaussianPosterior):
         kl = generative.prior.full_kl(psi.mean, psi.root)
     else:
         kl = generative.prior.kl(psi.mean, psi.log_var).sum(1)
-    log_p, log_w = [], []
-    for s in range(samples):
-        noise = normal_noise(key, psi.mean.shape[1], Stream.BOUND, s)
-        z = psi.sample(noise.to(psi.mean.dtype))
-        at = z.to(objective.data.xw.dtype)
-        log_p.append(generative.log_likelihood(at, objective.counts, objective.data).double())
-        log_w.append(log_weight(generative, psi, z, log_p[-1]))
+    log_p: list[Tensor] = []
+    log_w: list[Tensor] = []
+    n_rows, k = psi.mean.shape
+    at_once = max(1, _ROWS_AT_ONCE // max(1, n_rows))
+    for first in range(0, samples, at_once):
+        draws = range(first, min(first + at_once, samples))
+        noise = (normal_noise(key, k, Stream.BOUND, s).to(psi.mean.dtype) for s in draws)
+        z = [psi.sample(eps) for eps in noise]
+        at = torch.stack(z).to(objective.data.xw.dtype)
+        found = generative.log_likelihood(at, objective.counts, objective.data).double()
+        log_p += found.unbind()
+        log_w += [log_weight(generative, psi, *pair) for pair in zip(z, found, strict=True)]
     lik, weights = torch.stack(log_p), torch.stack(log_w)
     iw = torch.logsumexp(weights, 0) - math.log(samples)
     if samples > 1:
@@ -173,4 +185,4 @@ def _score(
         iw_var = (weights - iw).exp().var(0) / samples
     else:
         elbo_var = iw_var = torch.full_like(iw, math.nan)
-    return _Score(lik.mean(0) - kl, elbo_var, iw, iw_var)
+    return PosteriorScore(lik.mean(0) - kl, elbo_var, iw, iw_var)

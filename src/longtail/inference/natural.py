@@ -19,6 +19,7 @@ a step moves no coordinate by more than half of 1/√C, its width under β = 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +93,7 @@ def refine_natural(
     steps: int,
     *,
     first: Pair | None = None,
+    watch: Callable[[int, GaussianPosterior], None] | None = None,
 ) -> GaussianPosterior:
     """Refine with `steps` gradient evaluations; an odd one is spent at μ itself, at last."""
     beta = max(objective.kl_weight, _LEAST_KL_WEIGHT)
@@ -108,10 +110,15 @@ def refine_natural(
         curvature.mul_(1 - rate).add_(found.add_(beta), alpha=rate).clamp_(min=beta)
         _move(mean, momentum, (plus + minus) / 2 + beta * mean, curvature, t)
         psi = GaussianPosterior(mean, (beta / curvature).log_())
+        if watch is not None:
+            watch(2 * t + 2, psi)
     if steps % 2:
         _, gradient = objective.log_likelihood(mean, steps // 2)
         _move(mean, momentum, beta * mean - gradient, curvature, steps // 2)
-    return GaussianPosterior(mean, psi.log_var)
+        psi = GaussianPosterior(mean, psi.log_var)
+        if watch is not None:
+            watch(steps, psi)
+    return psi
 
 
 def _move(mean: Tensor, momentum: Tensor, gradient: Tensor, curvature: Tensor, t: int) -> None:

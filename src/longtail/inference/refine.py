@@ -10,6 +10,7 @@ and "adam", that of Krishnan et al. 2018, kept for comparison.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +61,7 @@ def refine(
     key: NoiseKey,
     settings: RefineSettings,
     first: Pair | None = None,
+    watch: Callable[[int, GaussianPosterior], None] | None = None,
 ) -> GaussianPosterior:
     """Optimise each row's variational parameters, θ frozen.
 
@@ -75,6 +77,9 @@ def refine(
         Method and number of evaluations.
     first
         The first pair of evaluations at `start`, if the caller has made it (method "natural").
+    watch
+        Called with (evaluations made, ψ) at the start and after every move; ψ must be copied to
+        be kept. A run of fewer steps, an even number, is the beginning of a longer one.
 
     Returns
     -------
@@ -82,17 +87,23 @@ def refine(
         ψ*, detached. Rows that say nothing about z get the prior, their exact posterior.
     """
     start = start.detach().prior_where(objective.silent)
+    if watch is not None:
+        watch(0, start)
     if settings.steps == 0:
         return start
     if settings.method == "adam":
-        psi = _refine_adam(objective, start, key, settings)
+        psi = _refine_adam(objective, start, key, settings, watch)
     else:
-        psi = refine_natural(objective, start, key, settings.steps, first=first)
+        psi = refine_natural(objective, start, key, settings.steps, first=first, watch=watch)
     return psi.prior_where(objective.silent)
 
 
 def _refine_adam(
-    objective: RowObjective, start: GaussianPosterior, key: NoiseKey, settings: RefineSettings
+    objective: RowObjective,
+    start: GaussianPosterior,
+    key: NoiseKey,
+    settings: RefineSettings,
+    watch: Callable[[int, GaussianPosterior], None] | None,
 ) -> GaussianPosterior:
     psi = torch.stack([start.mean, start.log_var])
     moment_1, moment_2 = torch.zeros_like(psi), torch.zeros_like(psi)
@@ -104,6 +115,8 @@ def _refine_adam(
         correct_1, correct_2 = 1 - _BETA_1 ** (step + 1), 1 - _BETA_2 ** (step + 1)
         scale = (moment_2 / correct_2).sqrt_().add_(_EPS)
         psi.addcdiv_(moment_1, scale, value=-settings.learning_rate / correct_1)
+        if watch is not None:
+            watch(step + 1, GaussianPosterior(psi[0], psi[1]))
     return GaussianPosterior(psi[0], psi[1])
 
 

@@ -192,11 +192,15 @@ def supporting_items(
     *,
     refine_steps: int | None = None,
     seed: int | None = None,
+    mean: npt.NDArray[np.float32] | None = None,
 ) -> list[pl.DataFrame]:
-    """Only the `own_items` of each explanation, at a fraction of its cost."""
+    """Only the `own_items` of each explanation, at a fraction of its cost.
+
+    `mean` is the row's posterior mean, (1, K), if the caller has inferred it.
+    """
     model.check_fitted()
     columns = [_column(model, item) for item in items]
-    return _Point.of(model, row, k, refine_steps, seed).own_items(columns, k)
+    return _Point.of(model, row, k, refine_steps, seed, mean).own_items(columns, k)
 
 
 class _Point:
@@ -225,8 +229,9 @@ class _Point:
         k: int,
         refine_steps: int | None,
         seed: int | None,
+        mean: npt.NDArray[np.float32] | None = None,
     ) -> _Point:
-        """Check what was given, and infer the row's posterior."""
+        """Check what was given, and infer the row's posterior if its mean is not given."""
         if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
             raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
         counts, _ = model.align(row)
@@ -237,7 +242,8 @@ class _Point:
                 f"Row {counts.row_ids[0]!r} has no item that the model knows: its recommendations "
                 "are what is frequent in training, and nothing of its own speaks for them."
             )
-        mean = model.posterior(counts, refine_steps=refine_steps, seed=seed).mean
+        if mean is None:
+            mean = model.posterior(counts, refine_steps=refine_steps, seed=seed).mean
         return cls(model, counts, mean)
 
     def own_items(self, columns: Sequence[int], k: int) -> list[pl.DataFrame]:

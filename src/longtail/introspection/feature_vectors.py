@@ -161,6 +161,10 @@ class Embeddings:
         """Rows nearest to each vector (n, K), nearest first: indices, similarities (n, k)."""
         return self._search(metric or self.metric, approximate).search(queries, k)
 
+    def similarities(self, query: Array, metric: Metric | None = None) -> Array:
+        """Similarity of each feature to one vector, (K,) → (V,)."""
+        return self._search(metric or self.metric, False).similarities(query)
+
     def _search(self, metric: Metric, approximate: bool) -> NearestRows:
         key = (metric, approximate)
         if key not in self._searches:

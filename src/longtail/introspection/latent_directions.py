@@ -26,7 +26,18 @@ from longtail.introspection.coherence import CoOccurrence, topic_diversity
 from longtail.introspection.jacobians import Jacobian, jacobian
 from longtail.introspection.spectra import from_jacobian, typical_exposure
 
-__all__ = ["Direction", "Directions", "End", "directions", "varimax"]
+__all__ = [
+    "Axes",
+    "Direction",
+    "Directions",
+    "End",
+    "RowsView",
+    "directions",
+    "directions_of",
+    "varimax",
+]
+
+Axes = Literal["varimax", "singular", "dimension"]
 
 _VARIMAX_STEPS = 200
 _ROUNDING = 1e-6  # of the largest weight: smaller ones are not read
@@ -217,7 +228,7 @@ def directions(
     *,
     top: int | None = None,
     words: int = 10,
-    by: Literal["varimax", "singular", "dimension"] = "varimax",
+    by: Axes = "varimax",
     of: JacobianKind = "root_probabilities",
     at: Any = "prior",
     samples: int = 200,
@@ -266,11 +277,26 @@ def directions(
     j = averaged
     if j is None:
         j = jacobian(model, of, at, samples=samples, seed=seed, progress=progress)
+    view = None
+    if counts is not None:
+        view = RowsView(counts, model.posterior(counts).mean)
+    return directions_of(j, model, view, top=top, words=words, by=by)
+
+
+def directions_of(
+    j: Jacobian,
+    model: NonlinearFactorAnalysis,
+    view: RowsView | None = None,
+    *,
+    top: int | None = None,
+    words: int = 10,
+    by: Axes = "varimax",
+) -> Directions:
+    """As `directions`, from a Jacobian that is at hand."""
     summary = from_jacobian(j, None, typical_exposure(model))
     live = max(1, summary.live_mean)
     vectors, names = _axes(j, by, live)
     n = min(len(vectors), live if top is None else int(top))
-    view = _RowsView(model, counts) if counts is not None else None
     total = float(np.square(j.matrix, dtype=np.float64).sum())
     items = tuple(
         _direction(i, names[i], vectors[i], j, total, int(words), view, by != "dimension")
@@ -288,12 +314,12 @@ def directions(
     )
 
 
-class _RowsView:
-    """Rows as they lie in latent space and as sets of features."""
+class RowsView:
+    """Rows in latent space, at their posterior means (n, K), and as sets of features."""
 
-    def __init__(self, model: NonlinearFactorAnalysis, counts: CountMatrix) -> None:
+    def __init__(self, counts: CountMatrix, means: npt.NDArray[np.floating]) -> None:
         self.ids = counts.row_ids
-        self.means = model.posterior(counts).mean.astype(np.float64)
+        self.means = means.astype(np.float64)
         self.together = CoOccurrence(counts)
 
 
@@ -338,7 +364,7 @@ def _direction(
     j: Jacobian,
     total: float,
     words: int,
-    view: _RowsView | None,
+    view: RowsView | None,
     free_sign: bool,
 ) -> Direction:
     weights = j.matrix @ vector

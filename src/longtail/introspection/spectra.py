@@ -28,7 +28,7 @@ from longtail.evaluation.results import KL_THRESHOLD, VARIANCE_THRESHOLD
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import Jacobian, jacobian
 
-__all__ = ["Spectra", "Spectrum", "effective_rank", "spectrum"]
+__all__ = ["Spectra", "Spectrum", "effective_rank", "from_jacobian", "spectrum", "verdict"]
 
 Array = npt.NDArray[np.float64]
 
@@ -270,7 +270,7 @@ def spectrum(
             progress=None if progress is None else partial(progress, label),
         )
         found[name] = from_jacobian(j, posterior, typical_exposure(model))
-        advice[name] = _verdict(found[name], model)
+        advice[name] = verdict(found[name], model)
     return Spectra(found, advice)
 
 
@@ -360,7 +360,7 @@ def _report(s: Spectrum) -> str:
     return "\n".join(lines)
 
 
-def _verdict(s: Spectrum, model: NonlinearFactorAnalysis) -> str:
+def verdict(s: Spectrum, model: NonlinearFactorAnalysis) -> str:
     """What the spectrum says about K, in plain words."""
     k, live = s.n_components, s.live
     axes = max(v for name, v in s.live_dimensions.items() if name != "dead_in_all")
