@@ -289,7 +289,7 @@ def spectrum_of(
 ) -> Spectra:
     """As `spectrum` of one model, for a caller that holds its Jacobian and posteriors."""
     found = from_jacobian(averaged, posterior, typical_exposure(model))
-    return Spectra({"": found}, {"": _verdict(found, model)})
+    return Spectra({"": found}, {"": verdict(found, model)})
 
 
 def typical_exposure(model: NonlinearFactorAnalysis) -> float:
