@@ -17,10 +17,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-install: $(VENV)/.installed-report ## the library, its command line and its figures
+install: $(VENV)/.installed-report,explore ## the library, its command line and its figures
 	@echo "Ready: $(BIN)/longtail --help"
 
-demo: $(VENV)/.installed-report ## fit, refine and inspect a model of real data; writes demo_output/
+demo: $(VENV)/.installed-report,explore ## fit, refine and inspect a model of real data; writes demo_output/
 	@$(BIN)/longtail demo --out demo_output
 
 test: lint ## every check, then the tests

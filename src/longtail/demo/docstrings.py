@@ -119,10 +119,15 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
         f"  {program} evaluate {out / 'model'} {out / 'held_out.parquet'}\n"
         f"  {program} transform {out / 'model'} {out / 'held_out.parquet'} --out z.parquet\n"
         f"  {program} report {out / 'model'} {out / 'held_out.parquet'} --out report.html\n"
+        f"  {program} explore {out / 'model'} {out / 'held_out.parquet'}\n"
         f"  {program} neighbors {out / 'model'} kernel --context cuda,thread\n"
         f"  {program} directions {out / 'model'} {out / 'held_out.parquet'} --top 12"
     )
     say(f"\nThe report: open {page.resolve().as_uri()} in a browser.")
+    say(
+        "The explorer, to ask the model yourself: "
+        f"{program} explore {out / 'model'} {out / 'held_out.parquet'}"
+    )
     say(f"\nThe demo took {time.perf_counter() - started:.0f} s.")
     return {
         "corpus": {"train": train.summary(), "test": test.summary()},
