@@ -29,7 +29,7 @@ from longtail.displays import EvaluationDisplay, HistoryDisplay, save_plot
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.evaluation import Evaluation
 from longtail.introspection import Spectra, neighborhoods, spectrum
-from longtail.report import make_report
+from longtail.report import check_report_path, make_report
 
 __all__ = ["run_demo"]
 
@@ -73,6 +73,7 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
         The findings, ready for JSON, with the paths of what was written.
     """
     started = time.perf_counter()
+    page = check_report_path(out / "report.html")  # before the long work that it comes after
     out.mkdir(parents=True, exist_ok=True)
     train, test, unseen = _corpus(out, rows, seed, say)
     models = {
@@ -100,7 +101,6 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
     say(f"\nWhich latent directions live\n{spectra}")
     paths = _write(out, models, scores, spectra, words)
     say("\nLooking at the hybrid model from all sides")
-    page = out / "report.html"
     with _progress() as progress:
         make_report(
             models["hybrid"],
