@@ -49,7 +49,10 @@ class Server:
     def __init__(self, *paths: Path) -> None:
         command = [sys.executable, "-m", "longtail", "explore", *map(str, paths)]
         self.process = subprocess.Popen(
-            [*command, "--port", "0", "--no-browser", "--json"], stdout=subprocess.PIPE, text=True
+            [*command, "--port", "0", "--no-browser", "--json"],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     @cached_property

@@ -70,6 +70,16 @@ def test_context_moves_the_neighbours_and_back_restores_them(page):
     expect(page.get_by_role("heading", level=2)).to_contain_text("without context")
 
 
+def test_a_click_in_the_picture_goes_to_a_neighbour(page):
+    page.goto("/#features?feature=word1")
+    expect(page.locator(".point.near")).to_have_count(12)
+    point = page.locator(".point.near", has=page.locator("title:text-is('word2')"))
+    point.locator("circle").click(force=True)  # others may lie over it
+    expect(page.get_by_role("heading", level=2)).not_to_contain_text("word1")
+    page.go_back()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("word1")
+
+
 def test_the_picture_moves_unless_one_wants_calm(browser, server):
     for motion, moving in (("no-preference", 1), ("reduce", 0)):
         page = browser.new_page(base_url=server.url, reduced_motion=motion)

@@ -59,22 +59,22 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_what_it_has_begun(start, fo
     rows = [folder / "rows.parquet"] if sent == signal.SIGINT else []
     program, url = start(folder / "model", *rows)
     assert url.startswith("http://127.0.0.1:")
-    health = httpx2.get(f"{url}healthz")
-    assert health.json() == {"status": "ok"}
-    assert "server" not in health.headers
-
     answers = []
+    with httpx2.Client(base_url=url, timeout=30) as http:
+        health = http.get("healthz")
+        assert health.json() == {"status": "ok"}
+        assert "server" not in health.headers
 
-    def ask():
-        body = {"rows": [{"text": "boat wave"}] * 32, "refine_steps": 200, "samples": 100}
-        answers.append(httpx2.post(f"{url}api/score", json=body, timeout=30).status_code)
+        def ask():
+            body = {"rows": [{"text": "boat wave"}] * 8, "refine_steps": 200, "samples": 20}
+            answers.append(http.post("api/score", json=body).status_code)
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    time.sleep(0.1)
-    program.send_signal(sent)
-    out, err = program.communicate(timeout=20)
-    thread.join()
+        thread = threading.Thread(target=ask)
+        thread.start()
+        time.sleep(0.2)  # it is on its way
+        program.send_signal(sent)
+        out, err = program.communicate(timeout=30)
+        thread.join()
     assert answers == [200]
     assert program.returncode == 0
     assert out == ""

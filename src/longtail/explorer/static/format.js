@@ -39,7 +39,7 @@ export function probability(p) {
 /** How many times. */
 export function times(ratio) {
   if (ratio >= 1000) return "> 1,000×";
-  if (ratio > 0 && ratio < 0.001) return "< 0.001×";
+  if (ratio > 0 && ratio < 0.01) return "< 0.01×";
   return `${two.format(ratio)}×`;
 }
 

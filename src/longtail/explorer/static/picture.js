@@ -69,7 +69,8 @@ export class Picture {
     const text = svg("text", {}, p.text);
     const group = svg("g", {}, svg("title", {}, cut(p.feature, 300)), svg("circle", { r: p.kind === "centre" ? 7 : 5 }), text);
     if (p.kind !== "centre") group.addEventListener("click", () => this.pick(p.feature));
-    group.addEventListener("pointerenter", () => group.parentNode.append(group));
+    // On top of the others; moved once only, as a node that moves loses the click.
+    group.addEventListener("pointerenter", () => this.points.lastChild !== group && this.points.append(group));
     this.points.append(group);
     return { group, text };
   }
