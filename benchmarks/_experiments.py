@@ -210,13 +210,6 @@ def _best() -> Iterator[Experiment]:
     yield Experiment("imdb-full-20k", "best", {**base, **rare, "epochs": 40})
 
 
-def _shallow() -> Iterator[Experiment]:
-    """The best on film reviews with one hidden layer, where the depths favour that."""
-    base = {**BASE, "learning_rate": 2e-3, "importance_samples": 8, "decoder_layers": 1}
-    rare = {"weight_decay": 2.0, "output_epsilon": 1e-2}
-    yield Experiment("imdb-full-20k", "shallow", {**base, **rare, "epochs": 40})
-
-
 def _longer() -> Iterator[Experiment]:
     """The wide network for longer; the last one, without our validation rows, for test rows."""
     base = {**BASE, "learning_rate": 2e-3, "importance_samples": 8, "n_hidden": 800}
@@ -245,7 +238,6 @@ QUESTIONS: dict[str, Callable[[], Iterator[Experiment]]] = {
     "late": _late,
     "draws": _draws,
     "rare": _rare,
-    "shallow": _shallow,
     "longer": _longer,
     "codes": _codes,
     "defaults": _defaults,

@@ -170,7 +170,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "before": by_scheme("before", "test"),
     "best": with_covariance("best", "test"),
     "peers": peers("20news", "imdb-full-20k"),
-    "shallow": by_scheme("shallow"),
 }
 
 
