@@ -98,7 +98,7 @@ def _answer(desk: Desk, request: NeighborsRequest, contexts: Sequence[_Context])
 
 
 def _near(desk: Desk, own: int, context: _Context, k: int, overall: Array) -> _Near:
-    """As `Embeddings.neighbors`, whose defaults these are, without forming the Jacobian."""
+    """As `Embeddings.neighbors`, without forming the Jacobian."""
     hidden = {own, *(desk.vocabulary.index(name) for name in context.names)}
     if context.posterior is None:
         return _Near(overall, _nearest(overall, k, hidden), None)
