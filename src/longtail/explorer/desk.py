@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from longtail.data import CountMatrix
 from longtail.errors import DataError
@@ -26,6 +28,22 @@ from longtail.explorer.search import FeatureSearch
 __all__ = ["Desk"]
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Compute in one thread within, in the whole process.
+
+    An answer is made of many small products. Threads that wait for each other at every one of
+    them, on processors that clients use too, make an answer take longer.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Desk:
@@ -80,7 +98,15 @@ class Desk:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Serve requests within; rows are placed meanwhile."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        with _single_threaded():
+            async with self._open():
+                yield
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="compute", initializer=torch.set_num_threads, initargs=(1,)
+        )
         self._batcher = MicroBatcher(
             partial(refine_jobs, self.model),
             self._thread,
