@@ -342,11 +342,14 @@ def test_rows_too_short_to_hide_an_item():
 def test_hardly_any_rows(n_rows):
     report = make_report(learned(), named_words(n_rows), samples=2, refine_steps=2)
     Page(report.html())
+    assert report.key_figures["rows_scored"] == n_rows
 
 
 def test_a_model_of_one_dimension_without_validation():
     model = small(n_components=1, decoder_layers=0, validation_fraction=0, epochs=1)
-    Page(make_report(model.fit(words(30)), words(8), samples=2, refine_steps=2).html())
+    report = make_report(model.fit(words(30)), words(8), samples=2, refine_steps=2)
+    Page(report.html())
+    assert report.key_figures["components"] == 1
 
 
 def test_rows_without_a_known_feature():

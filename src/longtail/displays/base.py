@@ -6,6 +6,7 @@ import base64
 import html
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,16 @@ TABLE_ROWS = 30
 _LONGEST = 500  # characters of a cell that are kept behind a shortened one
 
 
-class Figure:
+class Figure(ABC):
     """A figure with its table, and both of them in notebooks."""
 
+    @abstractmethod
     def frame(self) -> pl.DataFrame:
         """The table behind the figure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plot(self) -> Any:
         """The figure as an Altair chart."""
-        raise NotImplementedError
 
     def _repr_html_(self) -> str:
         """The picture, where Altair is installed, and the table: no scripts, no requests."""
