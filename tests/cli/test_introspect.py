@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import polars as pl
 import pytest
 
 from longtail import CountMatrix, directions, embeddings, load, spectrum
-from longtail.cli import main
 from tests.estimator.models import small
 
 WORDS = ["boat", "wave", "sail", "tide", "pan", "oven", "salt", "knife", "a,b", "new york"]
@@ -34,28 +31,6 @@ def folder(tmp_path_factory):
     texts = [" ".join(rng.choice(WORDS[4 * (i % 2) :][:4], 9)) for i in range(20)]
     pl.DataFrame({"text": texts}).write_parquet(folder / "rows.parquet")
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """The program's exit code, standard output and standard error."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["longtail", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    yield call
-    for sent, handler in handlers.items():
-        signal.signal(sent, handler)
 
 
 def parsed(done):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import warnings
 
 import numpy as np
 import polars as pl
 import pytest
 
 from longtail import load, read_counts
-from longtail.cli import main
 
 ITEMS = [f"i{i:02d}" for i in range(12)]
 FIT = ["--n-components", "3", "--n-hidden", "8", "--epochs", "8", "--batch-size", "20"]
@@ -30,28 +26,6 @@ def histories(path, n, seed, extra=()):
             lines.append((f"u{seed}-{user}", item, int(rng.integers(1, 5))))
     pl.DataFrame(lines, schema=["user", "item", "plays"], orient="row").write_parquet(path)
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """The program's exit code, standard output and standard error."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["longtail", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    yield call
-    for sent, handler in handlers.items():
-        signal.signal(sent, handler)
 
 
 @pytest.fixture

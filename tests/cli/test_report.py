@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import warnings
 
 import polars as pl
 import pytest
 
-from longtail.cli import main
 from tests.introspection.handmade import learned, named_words
 
 
@@ -24,27 +20,6 @@ def folder(tmp_path_factory):
     ]
     pl.DataFrame({"text": texts}).write_parquet(path / "rows.parquet")
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """The program's exit code, standard output and standard error."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["longtail", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    yield call
-    for sent, handler in handlers.items():
-        signal.signal(sent, handler)
 
 
 def test_model_alone(folder, tmp_path, run):
