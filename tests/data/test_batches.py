@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.data import Batches, CountMatrix
+from longtail.data import Batches, CountMatrix, Part
 from longtail.errors import DataError, ParameterError
 from longtail.features import FeatureTransform
 
@@ -50,6 +50,27 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch():
 
     assert order(1, 2) == order(1, 2)
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+@given(st.integers(8, 60), st.integers(4, 25), st.integers(1, 2), st.integers(0, 3))
+def test_parts_make_up_the_batches(n_rows, batch_size, parts, start):
+    batches, _, _ = make(n_rows, batch_size)
+    whole = list(batches.epoch(1, 2))[start:]
+    shared = zip(
+        *(batches.epoch(1, 2, start=start, part=Part(i, parts)) for i in range(parts)), strict=True
+    )
+    for batch, own in zip(whole, shared, strict=True):
+        assert [b.global_size for b in own] == [len(batch)] * parts
+        assert min(map(len, own)) > 0
+        assert np.concatenate([b.rows for b in own]).tolist() == batch.rows.tolist()
+
+
+def test_more_parts_than_rows_of_a_batch_are_refused():
+    batches, _, _ = make(5, 2)
+    with pytest.raises(ParameterError, match="2 rows cannot be shared by 3 processes"):
+        next(batches.epoch(0, 0, part=Part(0, 3)))
+    with pytest.raises(ParameterError, match="part 3 of 3"):
+        Part(3, 3)
 
 
 def test_batches_can_be_written_to_and_the_source_is_safe():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from longtail.evaluation.evaluate import make_batches
 from longtail.inference import RefineSettings
 from longtail.training import Callback, TrainingConfig, fit
 from tests.builders import prepared, small_network, topic_counts
@@ -34,12 +35,13 @@ def run(*, network_seed=0, n_valid=12, callbacks=(), checkpoints=None, resume=Fa
     train, transform, unigram = prepared(topic_counts(40, 20, seed=1))
     valid = prepared(topic_counts(n_valid, 20, seed=2))[0] if n_valid else None
     network = small_network(unigram, seed=network_seed, scale=0.1)
+    config = replace(BASE, **changes)
     result = fit(
         network,
-        train,
+        make_batches(train, transform, config.batch_size),
         valid,
         transform,
-        replace(BASE, **changes),
+        config,
         callbacks=callbacks,
         checkpoints=checkpoints,
         resume=resume,

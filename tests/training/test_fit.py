@@ -239,8 +239,9 @@ def test_the_rows_at_fault_are_named():
         network.encoder.input_weight[rare] = 1e4
         network.encoder.log_var.weight.fill_(1.0)
     holders = np.flatnonzero(train.csr[:, [rare]].toarray()).tolist()
+    batches = make_batches(train, transform, 40)
     with pytest.raises(NonFiniteError, match=rf"; {len(holders)} of 40 rows") as caught:
-        fit(network, train, None, transform, replace(BASE, batch_size=40))
+        fit(network, batches, None, transform, replace(BASE, batch_size=40))
     named = re.search(r"row ids \[(.*?)\]", str(caught.value))[1].split(", ")
     assert sorted(map(int, named)) == holders[:5]
     assert "in log σ² of ψ*" in str(caught.value)

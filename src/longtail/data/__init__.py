@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longtail.data.batches import Batch, Batches
+from longtail.data.batches import Batch, Batches, BatchSource, Part
 from longtail.data.corpora import docstring_counts, load_docstrings
 from longtail.data.counts import CountMatrix, Unseen
 from longtail.data.descriptions import read_descriptions
@@ -17,8 +17,10 @@ from longtail.data.vocabulary import Vocabulary
 
 __all__ = [
     "Batch",
+    "BatchSource",
     "Batches",
     "CountMatrix",
+    "Part",
     "ReadSettings",
     "Unseen",
     "Vocabulary",

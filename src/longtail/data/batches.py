@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from scipy.sparse import csr_array
 
 from longtail.errors import DataError, ParameterError
 
-__all__ = ["Batch", "Batches"]
+__all__ = ["Batch", "BatchSource", "Batches", "Part"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which of the processes that share every batch this one is.
+
+    Parameters
+    ----------
+    index
+        From 0.
+    of
+        How many there are.
+    """
+
+    index: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that there is such a part."""
+        if not 0 <= self.index < self.of:
+            raise ParameterError(
+                f"Expected a part from 0 to below the number of parts; got part {self.index} of "
+                f"{self.of}."
+            )
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +58,46 @@ class Batch:
         CSR, shape (B, V): the raw counts, for the likelihood.
     features
         CSR, shape (B, V): the transformed counts, for the encoder.
+    global_size
+        Rows of the whole batch, of which these are one process's part; B if there is one process.
     """
 
     rows: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint64]
     counts: csr_array
     features: csr_array
+    global_size: int
 
     def __len__(self) -> int:
         """Return B, the number of rows."""
         return len(self.rows)
+
+
+class BatchSource(Protocol):
+    """What training reads: the same rows in every epoch, shuffled anew."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of an epoch, over all processes."""
+        ...
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same for every process."""
+        ...
+
+    def epoch(
+        self, seed: int, epoch: int, *, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on, or a process's part of each.
+
+        A pure function of its arguments; the parts of a batch make up the whole batch, whatever
+        their number, and none is empty.
+        """
+        ...
+
+    def row_id(self, row: int) -> Any:
+        """The identifier of a row of `Batch.rows`, for messages."""
+        ...
 
 
 class Batches:
@@ -54,6 +113,8 @@ class Batches:
         uint64, shape (n,): see `CountMatrix.row_keys`.
     batch_size
         The largest number of rows in a batch.
+    row_ids
+        Identifiers of the rows, for messages; their numbers if not given.
 
     Raises
     ------
@@ -69,6 +130,7 @@ class Batches:
         features: csr_array,
         keys: npt.NDArray[np.uint64],
         batch_size: int,
+        row_ids: Sequence[Any] | pl.Series | None = None,
     ) -> None:
         if counts.shape != features.shape or counts.shape[0] != len(keys):
             raise DataError(
@@ -85,6 +147,9 @@ class Batches:
         self._features = features
         self._keys = keys
         self._batch_size = int(batch_size)
+        self._row_ids: Sequence[Any] | pl.Series = (
+            range(counts.shape[0]) if row_ids is None else row_ids
+        )
 
     def __len__(self) -> int:
         """Return the number of batches, the same for `epoch` and `ordered`."""
@@ -95,8 +160,14 @@ class Batches:
         """The number of rows over all batches."""
         return int(self._counts.shape[0])
 
-    def epoch(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Yield every row once, shuffled; a pure function of `seed` and `epoch`.
+    def row_id(self, row: int) -> Any:
+        """The identifier of a row of `Batch.rows`."""
+        return self._row_ids[row]
+
+    def epoch(
+        self, seed: int, epoch: int, *, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        """Yield every row once, shuffled; a pure function of the arguments.
 
         When the last batch would have fewer than half of ``batch_size`` rows, all batches
         are made nearly equal instead: a tiny batch would take a full-sized, noisy step.
@@ -105,6 +176,15 @@ class Batches:
         ----------
         seed, epoch
             Whole numbers, 0 or more.
+        start
+            The first batch to yield, from 0.
+        part
+            Which rows of each batch to yield.
+
+        Raises
+        ------
+        ParameterError
+            If a number is negative, or a batch has fewer rows than parts.
         """
         if seed < 0 or epoch < 0:
             raise ParameterError(
@@ -116,20 +196,32 @@ class Batches:
             pieces = np.array_split(order, len(self))
         else:
             pieces = self._cut(order)
-        for rows in pieces:
-            yield self._gather(rows)
+        for rows in pieces[start:]:
+            if len(rows) < part.of:
+                raise ParameterError(
+                    f"A batch of {len(rows)} rows cannot be shared by {part.of} processes. Use "
+                    "fewer processes, or a larger batch_size."
+                )
+            own = np.array_split(rows, part.of)[part.index]
+            yield self._gather(own, len(rows))
 
     def ordered(self) -> Iterator[Batch]:
         """Yield every row once, in the order of the source matrix."""
         for rows in self._cut(np.arange(self.n_rows)):
-            yield self._gather(rows)
+            yield self._gather(rows, len(rows))
 
     def _cut(self, order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         return np.split(order, range(self._batch_size, self.n_rows, self._batch_size))
 
-    def _gather(self, rows: npt.NDArray[np.int64]) -> Batch:
+    def _gather(self, rows: npt.NDArray[np.int64], global_size: int) -> Batch:
         rows = rows.astype(np.int64, copy=False)
         counts = self._counts[rows]
         # The plain path where the encoder sees the counts themselves gathers once.
         features = counts if self._features is self._counts else self._features[rows]
-        return Batch(rows=rows, keys=self._keys[rows], counts=counts, features=features)
+        return Batch(
+            rows=rows,
+            keys=self._keys[rows],
+            counts=counts,
+            features=features,
+            global_size=global_size,
+        )

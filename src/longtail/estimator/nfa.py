@@ -375,6 +375,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         resume: bool,
     ) -> FitResult:
         parameters = self.get_params(deep=False)
+        config = training_config(parameters, seed)
         store = None
         if checkpoint is not None:
             store = CheckpointStore(checkpoint, rows.fingerprint(parameters, seed))
@@ -382,10 +383,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         try:
             return run_training(
                 network,
-                rows.train,
+                make_batches(rows.train, transform, config.batch_size),
                 rows.valid,
                 transform,
-                training_config(parameters, seed),
+                config,
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],
                 checkpoints=store,

@@ -54,7 +54,8 @@ class EvaluationSettings:
 
 def make_batches(counts: CountMatrix, transform: FeatureTransform, batch_size: int) -> Batches:
     """Pair counts with the encoder's features."""
-    return Batches(counts.csr, transform.apply(counts.csr), counts.row_keys(), batch_size)
+    features = transform.apply(counts.csr)
+    return Batches(counts.csr, features, counts.row_keys(), batch_size, counts.row_ids)
 
 
 def evaluate_rows(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtail.data import Batch, Batches, CountMatrix
+from longtail.data import Batch, Batches, BatchSource, CountMatrix
 from longtail.errors import NonFiniteError
 from longtail.evaluation import row_bounds
 from longtail.evaluation.evaluate import make_batches
@@ -80,7 +80,7 @@ class _EpochSums:
 
 def fit(
     model: HybridModel,
-    train: CountMatrix,
+    train: BatchSource,
     valid: CountMatrix | None,
     transform: FeatureTransform,
     config: TrainingConfig,
@@ -94,9 +94,13 @@ def fit(
 
     Parameters
     ----------
-    train, valid
-        Rows with at least one count each, aligned with the model. With validation rows the
-        parameters of the best epoch are kept, by the bound at ψ*; otherwise those of the last.
+    train
+        Batches of rows with at least one count each, aligned with the model.
+    valid
+        Rows of that kind; with them the parameters of the best epoch are kept, by the bound at
+        ψ*, otherwise those of the last.
+    transform
+        What the encoder sees of validation rows.
     checkpoints
         Where to keep a checkpoint after each epoch.
     resume
@@ -139,7 +143,7 @@ class _Run:
     def __init__(
         self,
         model: HybridModel,
-        train: CountMatrix,
+        train: BatchSource,
         valid: CountMatrix | None,
         transform: FeatureTransform,
         config: TrainingConfig,
@@ -149,7 +153,6 @@ class _Run:
         self.config = config
         self.device = device
         self.train = train
-        self.batches = make_batches(train, transform, config.batch_size)
         self.valid: Batches | None = None
         if valid is not None:
             self.valid = make_batches(valid, transform, config.batch_size)
@@ -157,7 +160,7 @@ class _Run:
         self.optimizer = optimizer_of(
             model, config.learning_rate, config.weight_decay, config.output_epsilon
         )
-        self.total_updates = config.epochs * len(self.batches)
+        self.total_updates = config.epochs * len(self.train)
         self.state = _State()
 
     def finished(self) -> str | None:
@@ -215,7 +218,7 @@ class _Run:
         )
         started, done, bound = time.perf_counter(), 0, 0.0
         kl = torch.zeros(0)
-        for number, batch in enumerate(self.batches.epoch(config.seed, state.epoch)):
+        for number, batch in enumerate(self.train.epoch(config.seed, state.epoch)):
             terms = self._update(batch, refine, number)
             per_row = terms.refined.bound().detach()
             bound += float(per_row.double().sum())
@@ -348,7 +351,7 @@ class _Run:
         bad = torch.zeros(len(batch), dtype=torch.bool)
         for value in per_row.values():
             bad |= ~torch.isfinite(value.detach().reshape(len(batch), -1)).all(1).cpu()
-        rows = [self.train.row_ids[int(batch.rows[i])] for i in bad.nonzero().flatten()[:5]]
+        rows = [self.train.row_id(int(batch.rows[i])) for i in bad.nonzero().flatten()[:5]]
         raise NonFiniteError(
             f"Training met NaN or infinity in epoch {self.state.epoch + 1}, batch {number + 1}, "
             f"update {self.state.update + 1}: in {tensor}; {int(bad.sum())} of {len(batch)} rows, "
