@@ -38,7 +38,7 @@ def update(
         int, typer.Option(min=0, help="Passes over the rows; 0: take in counts and features only.")
     ] = 10,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak step size; a quarter of the fit's if not given.")
+        float | None, typer.Option(help="Peak step size; half of the fit's if not given.")
     ] = None,
     idf: Annotated[
         Literal["keep", "update"],

@@ -365,7 +365,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         epochs
             Passes over the new and the retained rows; 0 takes in counts and features only.
         learning_rate
-            Peak step size: reached after a tenth of the updates, and falling to 0. A quarter of
+            Peak step size: reached after a tenth of the updates, and falling to 0. Half of
             the model's own if not given.
         grow
             Whether features that the model does not know are taken in; a number: at most so many.

@@ -41,7 +41,7 @@ __all__ = ["continue_fit", "running_counts"]
 
 # Of the fit's peak. Adam starts with empty moments and steps of full size, and the decay of the
 # weights is proportional to it: at the peak itself an update would undo more than it adds.
-_RATE_SHARE = 0.25
+_RATE_SHARE = 0.5
 
 
 def continue_fit(
