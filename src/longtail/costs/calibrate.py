@@ -8,11 +8,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from longtail.costs.counting import update_work
 from longtail.costs.machine import Machine
+from longtail.costs.workload import Workload
+from longtail.data import CountMatrix
+from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.network import network_for, unigram_frequencies
+from longtail.evaluation.evaluate import make_batches
+from longtail.features import FeatureTransform
+from longtail.inference import RefineSettings, Rows
 from longtail.ops.fused import blocks
+from longtail.training.fit import optimizer_of
+from longtail.training.step import step_terms
 
 __all__ = ["calibrate"]
 
@@ -66,14 +77,11 @@ def calibrate(
     table = source[: n // 256 * 256].view(-1, 256)
     places = torch.randint(len(table), (20_000,), device=device)
     offsets = torch.arange(0, 20_000, 50, device=device)
-    tiny = torch.ones(4, device=device)
 
     def gather() -> None:
         F.embedding_bag(places, table, offsets, mode="sum")
 
-    def calls() -> None:
-        for _ in range(200):
-            tiny.add_(1)
+    update, n_calls = _tiny_update(device)
 
     def best(function: Callable[[], object]) -> float:
         return _best(function, seconds, device)
@@ -84,12 +92,36 @@ def calibrate(
         softmax=out.numel() / best(softmax),
         stream=2 * 4 * n / best(lambda: target.copy_(source)),
         gather=4 * 256 * len(places) / best(gather),
-        call=best(calls) / 200,
+        call=best(update) / n_calls,
         memory=_memory(device),
         network=network,
         latency=latency,
         disk=_disk(megabytes, folder),
     )
+
+
+def _tiny_update(device: torch.device) -> tuple[Callable[[], None], float]:
+    """An update so small that starting its operations is all it costs, and how many they are."""
+    n, v = 4, 16
+    parameters = NonlinearFactorAnalysis(2, n_hidden=4, batch_size=n, refine_steps=4).get_params()
+    counts = CountMatrix.from_any(np.eye(n, v) + np.ones((n, v)))
+    transform = FeatureTransform.fit("tfidf", counts.csr)
+    network = network_for(parameters, counts, unigram_frequencies(counts.csr), transform, seed=0)
+    network = network.to(device)
+    optimizer = optimizer_of(network, 1e-3, 1.0, 1e-8)
+    batch = next(make_batches(counts, transform, n).ordered())
+
+    def update() -> None:
+        rows = Rows.from_batch(batch, device)
+        terms = step_terms(
+            network, rows, RefineSettings(4), kl_weight=1.0, key=rows.noise_key(0), samples=8
+        )
+        optimizer.zero_grad(set_to_none=True)
+        terms.loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    load = Workload.of(parameters, rows=n, features=v, non_zeros=v)
+    return update, sum(work.calls for work in update_work(load).values())
 
 
 def _best(function: Callable[[], object], seconds: float, device: torch.device) -> float:

@@ -38,8 +38,9 @@ _DRAW = 140
 _RARE = 0.5
 # Bytes for a latent dimension of a row: noise and steps of an evaluation; noise of a draw.
 _STEP, _NOISE = 200, 100
-# Operations that one part starts, besides those of each block.
-_CALLS_PAIR, _CALLS_BLOCK, _CALLS_UPDATE, _CALLS_DRAW = 130, 7, 250, 40
+# Operations that a part starts, besides those of each block: a pair of evaluations, a draw of z
+# that is weighed, the update of θ, and what a sample of features adds to each of these.
+_CALLS_PAIR, _CALLS_WEIGHED, _CALLS_THETA, _CALLS_SAMPLE, _CALLS_BLOCK = 165, 50, 160, 110, 7
 _ADAM = 28 + 1 + FLOAT  # now and then vanished moments; and fresh pages for the gradients
 _VALID_DRAWS = 2 * 5  # draws a validation row, for both bounds
 
@@ -60,7 +61,7 @@ def update_work(load: Workload, workers: int = 1) -> dict[str, Work]:
             flops=3 * layers,  # forward, and gradients of both factors
             gather=2 * FLOAT * entries * h,
             stream=FLOAT * v * h,
-            calls=40,
+            calls=80,
         ),
         "refinement": _refinement(load, b, entries, load.refine_steps),
         "weighing draws": _weighing(load, b, entries),
@@ -104,7 +105,7 @@ def _sample(load: Workload, features: int, *, draws: float) -> Work:
     if features >= load.features:
         return Work()
     rows = 2 * FLOAT * features * load.output_width
-    return Work(stream=_DRAW * load.features, gather=rows, calls=_CALLS_DRAW) * draws
+    return Work(stream=_DRAW * load.features, gather=rows, calls=_CALLS_SAMPLE) * draws
 
 
 def _own(load: Workload, features: int, entries: float, tables: float) -> Work:
@@ -134,7 +135,11 @@ def _weighing(load: Workload, b: float, entries: float) -> Work:
         return Work()
     features, rows = load.refine_features, b * load.draws
     return (
-        Work(flops=_hidden_flops(load, rows), stream=_NOISE * rows * load.components, calls=60)
+        Work(
+            flops=_hidden_flops(load, rows),
+            stream=_NOISE * rows * load.components,
+            calls=_CALLS_WEIGHED * load.draws,
+        )
         + _output(load, rows, features, 1)
         + _sample(load, features, draws=1)
         + _own(load, features, entries, 2) * load.draws
@@ -160,7 +165,7 @@ def _decoder(load: Workload, b: float, entries: float) -> Work:
             flops=3 * _hidden_flops(load, b),
             stream=FLOAT * dense * v * d + (0 if again else 2 * FLOAT * logits),
             gather=FLOAT * entries * d,
-            calls=_CALLS_UPDATE,
+            calls=_CALLS_THETA,
         )
         + _output(load, b, features, products + again)
         + Work(softmax=again * logits)

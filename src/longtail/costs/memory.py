@@ -7,7 +7,7 @@ from longtail.costs.workload import Workload
 
 __all__ = ["worker_memory"]
 
-_PROGRAM = 4e8  # the interpreter, PyTorch, SciPy and Polars
+_PROGRAM = 5e8  # the interpreter, PyTorch, SciPy and Polars
 _HELD_ENTRY = 12  # an entry's column, its count, and what the encoder sees of it
 _BATCH_ENTRY = 100  # an entry of a batch, by row and by feature, twice
 _ROW_GROUP = 3  # copies of a row group while it is read
