@@ -27,7 +27,7 @@ from longtail.data.text import count_text_table, read_directory, read_lines
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["check_applicable", "count_part", "read_counts", "read_like"]
+__all__ = ["as_vocabulary", "check_applicable", "count_part", "read_counts", "read_like"]
 
 Reader = Callable[[Path, ReadSettings], CountMatrix]
 
@@ -110,7 +110,7 @@ def read_counts(
     if vocabulary is None:
         kept = replace(_limited(counts, path), n_repeated=counts.n_repeated)
         return _described(kept, descriptions, chosen)
-    wanted = _as_vocabulary(vocabulary)
+    wanted = as_vocabulary(vocabulary)
     aligned, unseen = _widened(counts, wanted).align(wanted)
     if unseen.n_features:
         warnings.warn(
@@ -176,7 +176,8 @@ def _described(
     return describe(counts, descriptions, strip_dots=settings.strip_dots)
 
 
-def _as_vocabulary(given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+def as_vocabulary(given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+    """Make a vocabulary of names, or read it from a file with one a line."""
     if isinstance(given, Vocabulary):
         return given
     return Vocabulary.from_file(given) if isinstance(given, str | Path) else Vocabulary(given)
