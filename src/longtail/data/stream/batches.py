@@ -129,6 +129,7 @@ class StreamBatches:
             If the data cannot be read, or are no longer what they were.
         """
         own = self._lanes(part or Part())
+        start = min(start, len(self))
         plan = lane_windows(
             self._block_rows,
             seed=seed,
