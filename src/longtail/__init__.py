@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from longtail.cells import Annotation as Annotation
     from longtail.cells import annotate as annotate
     from longtail.data import CountMatrix as CountMatrix
+    from longtail.data import CountStream as CountStream
     from longtail.data import ReadSettings as ReadSettings
     from longtail.data import Vocabulary as Vocabulary
     from longtail.data import drop_duplicates as drop_duplicates
+    from longtail.data import open_stream as open_stream
     from longtail.data import read_counts as read_counts
     from longtail.data import read_descriptions as read_descriptions
     from longtail.data import read_like as read_like
@@ -73,6 +75,7 @@ _HOMES = {
     "Callback": "longtail.training",
     "CoOccurrence": "longtail.introspection",
     "CountMatrix": "longtail.data",
+    "CountStream": "longtail.data",
     "Direction": "longtail.introspection",
     "Directions": "longtail.introspection",
     "Embeddings": "longtail.introspection",
@@ -106,6 +109,7 @@ _HOMES = {
     "load": "longtail.estimator",
     "make_report": "longtail.report",
     "neighborhoods": "longtail.introspection",
+    "open_stream": "longtail.data",
     "rank_lists": "longtail.evaluation",
     "rank_scores": "longtail.evaluation",
     "preset": "longtail.presets",

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array, vstack
 from longtail.data.batches import Batch, Part
 from longtail.data.stream.ahead import ReadAhead
 from longtail.data.stream.counts import CountStream
+from longtail.data.stream.held_out import training_rows
 from longtail.data.stream.plan import Window, lane_windows, n_batches, piece_starts
 from longtail.errors import DataError, ParameterError
 
@@ -70,7 +71,9 @@ class StreamBatches:
     Attributes
     ----------
     waited
-        Seconds that the last epoch spent here: waiting for rows, and making batches of them.
+        Seconds spent here in all epochs: waiting for rows, and making batches of them.
+    elapsed
+        Seconds that these epochs have taken so far, with what was done between their batches.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class StreamBatches:
         self._transform = transform
         self._patience = patience
         self._n_batches = n_batches(self.n_rows, int(batch_size), stream.lanes)
-        self.waited = 0.0
+        self.waited = self.elapsed = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -146,16 +149,17 @@ class StreamBatches:
             key=lambda w: (max(start, _first_batch(w, starts[w.lane])), w.lane),
         )
         jobs = ((self._place(w), partial(self._load, w, seed, epoch)) for w in needed)
-        self.waited = 0.0
-        asked = time.perf_counter()
+        began = asked = time.perf_counter()
         with ReadAhead(jobs, most=len(own), patience=self._patience) as ahead:
             lanes = [_Lane(lane, int(starts[lane][start]), ahead) for lane in own]
             for number in range(start, len(self)):
                 pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
                 batch = self._batch(_join(pieces), int(sizes[number]))
-                self.waited += time.perf_counter() - asked
+                now = time.perf_counter()
+                self.waited += now - asked
+                self.elapsed += now - began
                 yield batch
-                asked = time.perf_counter()
+                began, asked = now, time.perf_counter()
 
     def _lanes(self, part: Part) -> range:
         lanes = self._stream.lanes
@@ -184,8 +188,7 @@ class StreamBatches:
         block = self._stream.dataset.blocks[number]
         counts = self._stream.read(number)
         keys = counts.row_keys()
-        training = (np.diff(counts.csr.indptr) > 0) & ~np.isin(keys, self._held_out)
-        which = np.flatnonzero(training)
+        which = training_rows(counts, keys, self._held_out)
         if len(which) != self._block_rows[number]:
             raise DataError(
                 f"The data have changed during training: {block.place} now holds {len(which):,} "
