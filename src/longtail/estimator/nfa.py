@@ -53,6 +53,7 @@ from longtail.inference import (
 from longtail.training import Callback, FitResult, History
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
+from longtail.training.fit import CHECKPOINT_EVERY
 from longtail.training.progress import ProgressBar
 
 __all__ = ["NonlinearFactorAnalysis", "Posterior"]
@@ -264,6 +265,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         valid: Any = None,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | Path | None = None,
+        checkpoint_every: float = CHECKPOINT_EVERY,
         resume: bool = False,
     ) -> Self:
         """Fit to rows of counts.
@@ -279,8 +281,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         callbacks
             Called during training.
         checkpoint
-            Folder for a checkpoint after every epoch. The last one stays when the fit is done:
-            delete the folder once the model is saved.
+            Folder for a checkpoint after every epoch, and within it every `checkpoint_every`
+            seconds. The last one stays when the fit is done: delete the folder once the model is
+            saved. SIGINT and SIGTERM wait until the batch is done and its checkpoint written.
+        checkpoint_every
+            Seconds.
         resume
             Go on from the checkpoint there, if there is one.
 
@@ -302,7 +307,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         transform = FeatureTransform.fit(self.features, train.csr)
         unigram = unigram_frequencies(train.csr)
         network = network_for(self.get_params(deep=False), train, unigram, transform, seed=seed)
-        result = self._train(network, rows, transform, seed, callbacks, checkpoint, resume)
+        result = self._train(
+            network, rows, transform, seed, callbacks, checkpoint, checkpoint_every, resume
+        )
         self.set_fitted(
             network=network,
             vocabulary=train.vocabulary,
@@ -372,6 +379,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
+        checkpoint_every: float,
         resume: bool,
     ) -> FitResult:
         parameters = self.get_params(deep=False)
@@ -390,6 +398,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],
                 checkpoints=store,
+                checkpoint_every=checkpoint_every,
                 resume=resume,
             )
         finally:

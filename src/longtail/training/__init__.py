@@ -1,6 +1,6 @@
 """Fitting: the loop, its schedules, history and checkpoints."""
 
-from longtail.training.callbacks import Callback
+from longtail.training.callbacks import Callback, StopTraining
 from longtail.training.config import TrainingConfig
 from longtail.training.fit import FitResult, fit
 from longtail.training.history import EpochRecord, History
@@ -11,6 +11,7 @@ __all__ = [
     "EpochRecord",
     "FitResult",
     "History",
+    "StopTraining",
     "TrainingConfig",
     "fit",
     "kl_weight",
