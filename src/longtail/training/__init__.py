@@ -2,8 +2,10 @@
 
 from longtail.training.callbacks import Callback, StopTraining
 from longtail.training.config import TrainingConfig
+from longtail.training.fabric import join_processes
 from longtail.training.fit import FitResult, fit
 from longtail.training.history import EpochRecord, History
+from longtail.training.processes import OneProcess, Processes, on_first
 from longtail.training.schedules import kl_weight, learning_rate, steps_at
 
 __all__ = [
@@ -11,10 +13,14 @@ __all__ = [
     "EpochRecord",
     "FitResult",
     "History",
+    "OneProcess",
+    "Processes",
     "StopTraining",
     "TrainingConfig",
     "fit",
+    "join_processes",
     "kl_weight",
     "learning_rate",
+    "on_first",
     "steps_at",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from longtail.data import BatchSource, CountMatrix
-from longtail.errors import ParameterError
+from longtail.errors import ParameterError, ProcessError
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
 from longtail.training.between import Between
@@ -92,7 +92,7 @@ def fit(
     CheckpointError
         If a checkpoint cannot be written, or is damaged, or is another run's.
     ProcessError
-        If another process is lost.
+        If another process is lost, or has other data or settings.
     ParameterError
         If `checkpoint_every` is no number from 0 on.
     """
@@ -103,6 +103,8 @@ def fit(
     processes = OneProcess() if processes is None else processes
     device = processes.device(torch.device(device))
     with processes.contact(), HeldSignals(checkpoints is not None) as signals:
+        if checkpoints is not None:
+            _require_same(checkpoints.fingerprint, processes)
         run = Run(model, train, valid, transform, config, device, processes)
         between = Between(run, callbacks, checkpoints, checkpoint_every, signals, own=resume)
         resumed = checkpoints is not None and resume and _restore(run, checkpoints)
@@ -124,6 +126,16 @@ def fit(
         model.load_state_dict(run.state.best_weights)
     best = run.state.best_epoch or run.state.epoch
     return FitResult(run.state.history, best, stopped)
+
+
+def _require_same(fingerprint: str, processes: Processes) -> None:
+    first, *others = processes.gather(fingerprint)
+    for rank, other in enumerate(others, start=1):
+        if other != first:
+            raise ProcessError(
+                f"Process {rank} has other data or settings than process 0. Give all of them the "
+                "same command and the same files."
+            )
 
 
 def _restore(run: Run, store: CheckpointStore) -> bool:
