@@ -20,6 +20,7 @@ from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
 from longtail.cli.report import report
 from longtail.cli.tune import tune
+from longtail.cli.update import update
 from longtail.errors import LongtailError, NonFiniteError, WriteError
 
 __all__ = ["app", "main"]
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(commands.demo)
 app.command()(fit)
+app.command()(update)
 app.command()(tune)
 app.command()(commands.evaluate)
 app.command()(commands.transform)

@@ -32,7 +32,9 @@ from longtail.estimator.parameters import check_parameters, training_config
 from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
+from longtail.estimator.running import RunningCounts
 from longtail.estimator.saved import to_archive
+from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
 from longtail.evaluation import (
     CUTOFFS,
     Evaluation,
@@ -178,6 +180,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Rows used, dropped and held out, why training stopped, and which epoch was kept.
     read_settings_ : ReadSettings or None
         How the training data were read, if they were read by this library.
+    running_ : RunningCounts or None
+        Rows, document frequencies and feature totals of all fits; None in a model that was saved
+        without.
+    update_report_ : UpdateReport or None
+        What the last `partial_fit` changed; None after `fit`, and in a model just opened.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
@@ -328,8 +335,70 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 "stopped": result.stopped,
                 "environment": environment(str(resolve_device(self.device))),
             },
+            running=RunningCounts.of(train.csr),
         )
         self._set_feature_names(X)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        retain: Any = None,
+        epochs: int = 10,
+        learning_rate: float | None = None,
+        grow: bool | int = True,
+        min_df: int = 5,
+        idf: Literal["keep", "update"] = "keep",
+        forget: float = 0.0,
+        seed: int | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Go on with a fitted model on new rows; an unfitted one is fitted, as by `fit(X)`.
+
+        What changed is in `update_report_`. A call should bring hundreds of rows or more: the
+        optimiser starts afresh in each. If it fails or is interrupted, the model is as it was.
+
+        Parameters
+        ----------
+        X
+            New rows: counts, as for `fit`. Columns are matched by name where both have names.
+        y
+            Ignored.
+        retain
+            Rows of earlier fits, to rehearse together with the new ones. A part of them is held
+            out, to measure what is forgotten.
+        epochs
+            Passes over the new and the retained rows; 0 takes in counts and features only.
+        learning_rate
+            Peak step size: reached after a tenth of the updates, and falling to 0. A quarter of
+            the model's own if not given.
+        grow
+            Whether features that the model does not know are taken in; a number: at most so many.
+            What `max_df` and `max_features` kept out when the first data were read stays out,
+            unless a number is given.
+        min_df
+            New rows in which such a feature must occur.
+        idf
+            "keep" leaves the inverse document frequencies of known features as they are, so that
+            the encoder reads old rows as before; "update" takes those of all rows so far.
+        forget
+            Share of the counts so far, in [0, 1], that frequencies forget before the new rows are
+            added.
+        seed
+            Of this update; by default it follows from the model's and the number of updates.
+        callbacks
+            Called during training.
+
+        Raises
+        ------
+        ParameterError, DataError, NonFiniteError
+        """
+        settings = UpdateSettings(epochs, learning_rate, grow, min_df, idf, forget, seed)
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, callbacks=callbacks)
+        continue_fit(self, X, retain, settings, callbacks)
         return self
 
     def check_parameters(self) -> None:
@@ -353,6 +422,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         read_settings: ReadSettings | None,
         seed: int,
         fit_info: dict[str, Any],
+        running: RunningCounts | None = None,
     ) -> None:
         """Take a fitted state: what `fit` ends with, and what opening a saved model restores."""
         self.network_ = network.to(resolve_device(self.device)).requires_grad_(False)
@@ -363,6 +433,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.read_settings_ = read_settings
         self.seed_ = seed
         self.fit_info_ = fit_info
+        self.running_ = running
+        self.update_report_: UpdateReport | None = None
         self.n_features_in_ = len(vocabulary)
         self.n_iter_ = len(history)
 
@@ -720,6 +792,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _mean_total(self) -> float:
+        if self.running_ is not None:
+            return self.running_.mean_total
         return float(self.fit_info_["train_tokens"]) / int(self.fit_info_["train_rows"])
 
     @property

@@ -17,10 +17,11 @@ from longtail.errors import DataError, DataWarning
 from longtail.estimator.parameters import refine_schedule
 from longtail.model.likelihoods import LIKELIHOODS
 
-__all__ = ["TrainingRows", "prepare", "require_values", "unseen_notice"]
+__all__ = ["MOST_VALID_ROWS", "TrainingRows", "prepare", "require_values", "unseen_notice"]
 
 _FEWEST_VALID_ROWS = 10
-_MOST_VALID_ROWS = 2000  # of a share: more would cost time and tell little
+MOST_VALID_ROWS = 2000
+"""Validation rows of a share, at most: more would cost time and tell little."""
 
 # These change what is shown or how a fitted model is used, not what is fitted.
 _NOT_OF_THE_FIT = ("verbose", "device", "eval_samples", "random_state")
@@ -57,9 +58,19 @@ class TrainingRows:
 
 
 def prepare(
-    counts: CountMatrix, valid: CountMatrix | None, *, validation_fraction: float, seed: int
+    counts: CountMatrix,
+    valid: CountMatrix | None,
+    *,
+    validation_fraction: float,
+    seed: int,
+    stacklevel: int = 4,
 ) -> TrainingRows:
     """Leave out empty rows, with a notice, and hold out validation rows if none are given.
+
+    Parameters
+    ----------
+    stacklevel
+        Of the notices: 4 points at the line that called the caller of this function's caller.
 
     Raises
     ------
@@ -73,7 +84,8 @@ def prepare(
     if counts.n_fractional:
         _notice(
             f"{counts.n_fractional} of {counts.nnz} values are not whole numbers; they are used "
-            "as fractional weights. counts='strict' would refuse them."
+            "as fractional weights. counts='strict' would refuse them.",
+            stacklevel,
         )
     kept, dropped = counts.drop_empty()
     if kept.n_rows == 0:
@@ -82,23 +94,28 @@ def prepare(
             "read (columns, min_df, vocabulary)."
         )
     if dropped:
-        _notice(f"{dropped} of {counts.n_rows} rows are empty and are left out of the fit.")
+        _notice(
+            f"{dropped} of {counts.n_rows} rows are empty and are left out of the fit.", stacklevel
+        )
     if valid is not None:
         held_out, unseen = valid.align(kept.vocabulary)
         if unseen.n_features:
-            _notice("Validation rows: " + unseen_notice(unseen))
+            _notice("Validation rows: " + unseen_notice(unseen), stacklevel)
         held_out, _ = held_out.drop_empty()
         if held_out.n_rows == 0:
             raise DataError("None of the validation rows has a count in the training vocabulary.")
         return TrainingRows(kept, held_out, dropped)
-    n_valid = min(int(kept.n_rows * validation_fraction), _MOST_VALID_ROWS)
+    n_valid = min(int(kept.n_rows * validation_fraction), MOST_VALID_ROWS)
     if n_valid < _FEWEST_VALID_ROWS:
         return TrainingRows(kept, None, dropped)
     try:
         train, held_out = split_rows(kept, [n_valid], seed=seed)
     except DataError as error:
         # Every distinct row has more copies than fit: fit all the same, and say so.
-        _notice(f"No validation rows are held out, and training will not stop early. {error}")
+        _notice(
+            f"No validation rows are held out, and training will not stop early. {error}",
+            stacklevel,
+        )
         return TrainingRows(kept, None, dropped)
     return TrainingRows(train, held_out, dropped)
 
@@ -140,6 +157,6 @@ def unseen_notice(unseen: Unseen) -> str:
     )
 
 
-def _notice(message: str) -> None:
+def _notice(message: str, stacklevel: int) -> None:
     # Past this function, `prepare` and `fit`: the warning points at the caller's line.
-    warnings.warn(message, DataWarning, stacklevel=4)
+    warnings.warn(message, DataWarning, stacklevel=stacklevel)
