@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from longtail.report import make_report as make_report
     from longtail.training import Callback as Callback
     from longtail.training import History as History
+    from longtail.training import StopTraining as StopTraining
     from longtail.tuning import Tuning as Tuning
     from longtail.tuning import tune as tune
 
@@ -92,6 +93,7 @@ _HOMES = {
     "Report": "longtail.report",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
+    "StopTraining": "longtail.training",
     "Tuning": "longtail.tuning",
     "Vocabulary": "longtail.data",
     "ambiguous_features": "longtail.introspection",

@@ -54,6 +54,7 @@ from longtail.inference import (
 from longtail.training import Callback, FitResult, History
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
+from longtail.training.fit import CHECKPOINT_EVERY
 from longtail.training.progress import ProgressBar
 
 __all__ = ["NonlinearFactorAnalysis", "Posterior"]
@@ -270,6 +271,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         valid: Any = None,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | Path | None = None,
+        checkpoint_every: float = CHECKPOINT_EVERY,
         resume: bool = False,
     ) -> Self:
         """Fit to rows of counts.
@@ -285,8 +287,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         callbacks
             Called during training.
         checkpoint
-            Folder for a checkpoint after every epoch. The last one stays when the fit is done:
-            delete the folder once the model is saved.
+            Folder for a checkpoint after every epoch, and within it every `checkpoint_every`
+            seconds. The last one stays when the fit is done: delete the folder once the model is
+            saved. SIGINT and SIGTERM wait until the batch is done and its checkpoint written.
+        checkpoint_every
+            Seconds.
         resume
             Go on from the checkpoint there, if there is one.
 
@@ -299,7 +304,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         parameters = self.get_params(deep=False)
         begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
         start = begin(parameters, X, valid, seed)
-        result = self._train(start, seed, callbacks, checkpoint, resume)
+        result = self._train(start, seed, callbacks, checkpoint, checkpoint_every, resume)
         self.set_fitted(
             network=start.network,
             vocabulary=start.vocabulary,
@@ -428,6 +433,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
+        checkpoint_every: float,
         resume: bool,
     ) -> FitResult:
         config = training_config(self.get_params(deep=False), seed)
@@ -443,6 +449,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],
                 checkpoints=store,
+                checkpoint_every=checkpoint_every,
                 resume=resume,
             )
         finally:
