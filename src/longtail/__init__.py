@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from longtail.costs import CostPlan as CostPlan
     from longtail.costs import plan_cost as plan_cost
     from longtail.data import CountMatrix as CountMatrix
+    from longtail.data import CountStream as CountStream
     from longtail.data import ReadSettings as ReadSettings
     from longtail.data import Vocabulary as Vocabulary
     from longtail.data import drop_duplicates as drop_duplicates
+    from longtail.data import open_stream as open_stream
     from longtail.data import read_counts as read_counts
     from longtail.data import read_descriptions as read_descriptions
     from longtail.data import read_like as read_like
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from longtail.report import make_report as make_report
     from longtail.training import Callback as Callback
     from longtail.training import History as History
+    from longtail.training import StopTraining as StopTraining
     from longtail.tuning import Tuning as Tuning
     from longtail.tuning import tune as tune
 
@@ -80,6 +83,7 @@ _HOMES = {
     "CostEstimate": "longtail.costs",
     "CostPlan": "longtail.costs",
     "CountMatrix": "longtail.data",
+    "CountStream": "longtail.data",
     "Direction": "longtail.introspection",
     "Directions": "longtail.introspection",
     "Embeddings": "longtail.introspection",
@@ -96,6 +100,7 @@ _HOMES = {
     "Report": "longtail.report",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
+    "StopTraining": "longtail.training",
     "Tuning": "longtail.tuning",
     "UpdateReport": "longtail.estimator",
     "Vocabulary": "longtail.data",
@@ -114,6 +119,7 @@ _HOMES = {
     "load": "longtail.estimator",
     "make_report": "longtail.report",
     "neighborhoods": "longtail.introspection",
+    "open_stream": "longtail.data",
     "rank_lists": "longtail.evaluation",
     "rank_scores": "longtail.evaluation",
     "plan_cost": "longtail.costs",

@@ -12,6 +12,7 @@ __all__ = [
     "ArchiveWriteError",
     "CheckpointError",
     "CheckpointWriteError",
+    "CorruptBlockError",
     "DataError",
     "DataWarning",
     "LongtailError",
@@ -19,6 +20,7 @@ __all__ = [
     "NonFiniteError",
     "NotFittedError",
     "ParameterError",
+    "ProcessError",
     "WriteError",
 ]
 
@@ -29,6 +31,10 @@ class LongtailError(Exception):
 
 class DataError(LongtailError, ValueError):
     """The data given cannot be read as counts, or not with these settings."""
+
+
+class CorruptBlockError(DataError):
+    """A part of a data set is damaged; names file and row group."""
 
 
 class ParameterError(LongtailError, ValueError):
@@ -61,6 +67,10 @@ class CheckpointWriteError(CheckpointError, WriteError):
 
 class NonFiniteError(LongtailError, ArithmeticError):
     """Training met a NaN or an infinity; names epoch, batch, row and tensor."""
+
+
+class ProcessError(LongtailError):
+    """Processes that train together cannot find each other, or have lost one of them."""
 
 
 class MissingExtraError(LongtailError, ImportError):

@@ -287,9 +287,9 @@ def fit(
 
     Example: longtail fit reviews.parquet --text-column text --min-df 5 --out model/
 
-    A checkpoint is kept beside the model after every epoch; an interrupted fit goes on with
-    --resume, to bitwise the same model. A saved model at --out is replaced. With --task, options
-    that are not given take the values of that kind of data.
+    A checkpoint is kept beside the model after every epoch and every ten minutes; an interrupted
+    fit goes on with --resume, to bitwise the same model. A saved model at --out is replaced. With
+    --task, options that are not given take the values of that kind of data.
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
@@ -300,15 +300,15 @@ def fit(
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:
         log(
-            f"notice: {checkpoint} is from an unfinished fit. The first epoch replaces it; "
-            "to go on with it, interrupt now and add --resume."
+            f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first ten "
+            "minutes, replaces it; to go on with it, interrupt now and add --resume."
         )
     started = time.perf_counter()
     try:
         model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)
     except Interrupted:
         raise Interrupted(
-            f"Whole epochs are kept in {checkpoint}: repeat the command with --resume."
+            f"What was done is kept in {checkpoint}: repeat the command with --resume."
         ) from None
     model.save(out)
     _clear(checkpoint)

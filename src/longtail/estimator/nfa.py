@@ -19,21 +19,20 @@ from longtail.archive import write_archive
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
 from longtail.data.settings import ReadSettings
+from longtail.data.stream import CountStream
 from longtail.errors import DataError, DataWarning, NotFittedError
 from longtail.estimator.about import environment, fitted_html
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
-from longtail.estimator.network import (
-    network_for,
-    resolve_device,
-    unigram_frequencies,
-)
+from longtail.estimator.network import resolve_device
 from longtail.estimator.parameters import check_parameters, training_config
-from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
+from longtail.estimator.prepare import require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.saved import to_archive
+from longtail.estimator.start import Start, start_on_rows
+from longtail.estimator.streaming import start_on_stream
 from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
 from longtail.evaluation import (
     CUTOFFS,
@@ -55,6 +54,7 @@ from longtail.inference import (
 from longtail.training import Callback, FitResult, History
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
+from longtail.training.fit import CHECKPOINT_EVERY
 from longtail.training.progress import ProgressBar
 
 __all__ = ["NonlinearFactorAnalysis", "Posterior"]
@@ -271,23 +271,27 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         valid: Any = None,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | Path | None = None,
+        checkpoint_every: float = CHECKPOINT_EVERY,
         resume: bool = False,
     ) -> Self:
         """Fit to rows of counts.
 
         Parameters
         ----------
-        X : CountMatrix, sparse matrix or array, DataFrame, or array of shape (n, V)
-            Counts.
+        X : CountMatrix, CountStream, sparse matrix or array, DataFrame, or array of shape (n, V)
+            Counts; or a stream of them, see `longtail.open_stream`, which is not held in memory.
         y
             Ignored.
         valid
-            Validation rows; otherwise `validation_fraction` of X is held out.
+            Validation rows, in memory; otherwise `validation_fraction` of X is held out.
         callbacks
             Called during training.
         checkpoint
-            Folder for a checkpoint after every epoch. The last one stays when the fit is done:
-            delete the folder once the model is saved.
+            Folder for a checkpoint after every epoch, and within it every `checkpoint_every`
+            seconds. The last one stays when the fit is done: delete the folder once the model is
+            saved. SIGINT and SIGTERM wait until the batch is done and its checkpoint written.
+        checkpoint_every
+            Seconds.
         resume
             Go on from the checkpoint there, if there is one.
 
@@ -297,38 +301,25 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_parameters()
         seed = self._draw_seed()
-        counts = CountMatrix.from_any(X, counts=self.counts)
-        held_out = None if valid is None else CountMatrix.from_any(valid, counts=self.counts)
-        for given in (counts, held_out):
-            if given is not None:
-                require_values(self.likelihood, given)
-        rows = prepare(
-            counts, held_out, validation_fraction=float(self.validation_fraction), seed=seed
-        )
-        train = rows.train
-        transform = FeatureTransform.fit(self.features, train.csr)
-        unigram = unigram_frequencies(train.csr)
-        network = network_for(self.get_params(deep=False), train, unigram, transform, seed=seed)
-        result = self._train(network, rows, transform, seed, callbacks, checkpoint, resume)
+        parameters = self.get_params(deep=False)
+        begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
+        start = begin(parameters, X, valid, seed)
+        result = self._train(start, seed, callbacks, checkpoint, checkpoint_every, resume)
         self.set_fitted(
-            network=network,
-            vocabulary=train.vocabulary,
-            transform=transform,
-            unigram=unigram,
+            network=start.network,
+            vocabulary=start.vocabulary,
+            transform=start.transform,
+            unigram=start.unigram,
             history=result.history,
-            read_settings=counts.settings,
+            read_settings=start.read_settings,
             seed=seed,
             fit_info={
-                "train_rows": train.n_rows,
-                "valid_rows": 0 if rows.valid is None else rows.valid.n_rows,
-                "dropped_rows": rows.dropped,
-                "train_tokens": float(train.totals.sum()),
-                "median_total": float(np.median(train.totals)),
+                **start.facts(),
                 "best_epoch": result.best_epoch,
                 "stopped": result.stopped,
                 "environment": environment(str(resolve_device(self.device))),
             },
-            running=RunningCounts.of(train.csr),
+            running=start.running,
         )
         self._set_feature_names(X)
         return self
@@ -438,30 +429,27 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _train(
         self,
-        network: HybridModel,
-        rows: TrainingRows,
-        transform: FeatureTransform,
+        start: Start,
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
+        checkpoint_every: float,
         resume: bool,
     ) -> FitResult:
-        parameters = self.get_params(deep=False)
-        config = training_config(parameters, seed)
-        store = None
-        if checkpoint is not None:
-            store = CheckpointStore(checkpoint, rows.fingerprint(parameters, seed))
+        config = training_config(self.get_params(deep=False), seed)
+        store = None if checkpoint is None else CheckpointStore(checkpoint, start.fingerprint)
         bar = ProgressBar() if self.verbose else None
         try:
             return run_training(
-                network,
-                make_batches(rows.train, transform, config.batch_size),
-                rows.valid,
-                transform,
+                start.network,
+                start.batches,
+                start.valid,
+                start.transform,
                 config,
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],
                 checkpoints=store,
+                checkpoint_every=checkpoint_every,
                 resume=resume,
             )
         finally:
