@@ -22,7 +22,7 @@ from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureTransform
 from longtail.inference import RefineSettings, Rows
 from longtail.ops.fused import blocks
-from longtail.training.fit import optimizer_of
+from longtail.training.optimizer import optimizer_of
 from longtail.training.step import step_terms
 
 __all__ = ["calibrate"]
