@@ -10,7 +10,8 @@ __all__ = ["worker_memory"]
 _PROGRAM = 5e8  # the interpreter, PyTorch, SciPy and Polars
 _HELD_ENTRY = 12  # an entry's column, its count, and what the encoder sees of it
 _BATCH_ENTRY = 100  # an entry of a batch, by row and by feature, twice
-_ROW_GROUP = 3  # copies of a row group while it is read
+_WINDOW_ENTRY = 8  # its features are made batch by batch
+_READING = 1  # windows being put together, besides one in use and one ahead for each lane
 # A feature's name, as text and in a dictionary; its places in counters, masks and pointers.
 _NAME, _PLACES = 150, 100
 
@@ -27,8 +28,11 @@ def worker_memory(load: Workload, workers: int = 1) -> dict[str, float]:
         sampled += 2.0 * refine * d
     if theta < v:
         sampled += 2.0 * theta * d + 2.0 * v * d  # two more dense gradients, while they are added
-    rows = load.buffer_rows * _ROW_GROUP if load.streamed else load.rows
-    held = min(rows, load.rows) * load.non_zeros * _HELD_ENTRY
+    if load.streamed:
+        windows = 2 * max(1, load.lanes // workers) + _READING
+        held = min(windows * load.buffer_rows, load.rows) * load.non_zeros * _WINDOW_ENTRY
+    else:
+        held = load.rows * load.non_zeros * _HELD_ENTRY
     return {
         "parameters": float(FLOAT * p),
         "gradients": float(FLOAT * p),

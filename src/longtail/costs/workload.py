@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from longtail.data.stream.counts import BUFFER_ROWS, LANES
 from longtail.errors import ParameterError
 from longtail.estimator.network import feature_sample_size
 from longtail.estimator.parameters import check_parameters, training_config
@@ -42,8 +43,8 @@ class Workload:
         Rows that are scored after each epoch, and their refinement steps.
     streamed
         Whether rows are read from disk in each epoch, instead of held in memory.
-    buffer_rows
-        Rows held at a time to be shuffled, if they are streamed.
+    buffer_rows, lanes
+        Of a stream: rows that are shuffled together, and streams side by side.
     """
 
     rows: float
@@ -64,7 +65,8 @@ class Workload:
     valid_rows: int
     valid_steps: int
     streamed: bool = False
-    buffer_rows: int = 100_000
+    buffer_rows: int = BUFFER_ROWS
+    lanes: int = LANES
 
     @classmethod
     def of(
