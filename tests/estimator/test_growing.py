@@ -143,6 +143,16 @@ def test_a_feature_that_stands_alone_starts_without_weights():
     assert model.network_.generative.decoder.bias[5].isfinite()
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_feature_of_held_out_rows_alone_has_a_start(likelihood):
+    old, new = frames(likelihood)
+    lone = new.assign(**{f"only{i}": np.arange(len(new)) == i for i in range(len(new))})
+    model = small(likelihood=likelihood, epochs=1).fit(old)
+    model.partial_fit(lone, epochs=1, min_df=1)
+    assert (model.running_.df[-len(new) :] == 0).sum() == model.update_report_.held_out_rows > 0
+    assert all(tensor.isfinite().all() for tensor in model.network_.state_dict().values())
+
+
 @settings(deadline=None, max_examples=15)
 @given(order=st.permutations(range(8)), likelihood=st.sampled_from(LIKELIHOODS))
 def test_new_features_in_another_order_get_the_same_start(order, likelihood):

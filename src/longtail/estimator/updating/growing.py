@@ -16,6 +16,7 @@ None is drawn at random: features that come in another order get the same parame
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.settings import ReadSettings
 from longtail.estimator.network import feature_sampler
-from longtail.estimator.running import RunningCounts
+from longtail.estimator.running import SMOOTHING, RunningCounts
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
 from longtail.model import NegativeBinomial
@@ -112,39 +113,49 @@ def choose_features(
     """
     if not (found.named and vocabulary.named):
         return Growth(vocabulary)
-    unknown = vocabulary.codes(found.names) < 0
-    unknown &= seen.df > 0
-    columns = np.flatnonzero(unknown)
+    columns = np.flatnonzero((vocabulary.codes(found.names) < 0) & (seen.df > 0))
     df, totals = seen.df[columns], seen.totals[columns]
-    reason = np.full(len(columns), "", dtype=object)
-    if settings is not None:
-        limit = settings.max_df
-        most = limit * seen.rows if isinstance(limit, float) else limit
-        reason[df > most] = f"more common than max_df={limit} allows"
-    reason[df < min_df] = f"in fewer than {min_df} new rows"
-    candidates = np.flatnonzero(reason == "")
-    if grow is False:
-        reason[candidates] = "the vocabulary is kept as it is"
-    elif grow is True and settings is not None and settings.max_features is not None:
-        reason[candidates] = f"the vocabulary was cut to max_features={settings.max_features}"
-    elif grow is not True:
-        order = np.argsort(-totals[candidates], kind="stable")
-        reason[candidates[order[int(grow) :]]] = f"not among the {int(grow)} most frequent"
-    taken = reason == ""
-    names = found.names
-    all_new = [
-        NewFeature(names[c], int(d), float(t)) for c, d, t in zip(columns, df, totals, strict=True)
+    reasons = _reasons(df, totals, seen.rows, grow=grow, min_df=min_df, settings=settings)
+    every = [
+        NewFeature(found.names[column], int(rows), float(count))
+        for column, rows, count in zip(columns, df, totals, strict=True)
     ]
-    added = [f for f, is_taken in zip(all_new, taken, strict=True) if is_taken]
-    out = [f for f, is_taken in zip(all_new, taken, strict=True) if not is_taken]
-    said, how_many = np.unique(reason[~taken].astype(str), return_counts=True)
+    added = tuple(f for f, why in zip(every, reasons, strict=True) if not why)
+    out = (f for f, why in zip(every, reasons, strict=True) if why)
     known = {**found.descriptions, **vocabulary.descriptions}
     return Growth(
         Vocabulary([*vocabulary.names, *(f.name for f in added)], known) if added else vocabulary,
-        tuple(added),
+        added,
         tuple(sorted(out, key=lambda f: (-f.count, f.name))),
-        tuple(zip(map(str, said), map(int, how_many), strict=True)),
+        tuple(sorted(Counter(filter(None, reasons)).items())),
     )
+
+
+def _reasons(
+    df: npt.NDArray[np.float64],
+    totals: npt.NDArray[np.float64],
+    n_rows: float,
+    *,
+    grow: bool | int,
+    min_df: int,
+    settings: ReadSettings | None,
+) -> list[str]:
+    """Why each new feature is left out; empty for one that is taken in."""
+    reasons = np.full(len(df), "", dtype=object)
+    if settings is not None:
+        limit = settings.max_df
+        most = limit * n_rows if isinstance(limit, float) else limit
+        reasons[df > most] = f"more common than max_df={limit} allows"
+    reasons[df < min_df] = f"in fewer than {min_df} new rows"
+    left = np.flatnonzero(reasons == "")
+    if grow is False:
+        reasons[left] = "the vocabulary is kept as it is"
+    elif grow is not True:
+        order = np.argsort(-totals[left], kind="stable")
+        reasons[left[order[int(grow) :]]] = f"not among the {int(grow)} most frequent"
+    elif settings is not None and settings.max_features is not None:
+        reasons[left] = f"the vocabulary was cut to max_features={settings.max_features}"
+    return [str(reason) for reason in reasons]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +257,8 @@ def _calibrated(
     rest = log_sum_exp(h, decoder.weight, decoder.bias)[:, None].double()
     exposure = likelihood.exposure(counts).double()
     typical = likelihood.typical_exposure(seen.mean_total)
-    totals = torch.from_numpy(seen.totals[n_known:]).to(rest)
+    # All rows of a feature may be held out.
+    totals = torch.from_numpy(seen.totals[n_known:].clip(min=SMOOTHING)).to(rest)
     target = totals / seen.rows * (exposure.mean() / typical)
     if likelihood.most is not None:
         target = target.clamp(max=likelihood.most - 1e-4)

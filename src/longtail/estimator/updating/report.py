@@ -44,6 +44,11 @@ class BoundChange:
         se = float((after - before).std(ddof=1) / np.sqrt(n)) if n > 1 else None
         return cls(n, float(before.mean()), float(after.mean()), se)
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether they fell, by more than twice the standard error."""
+        return self.se is not None and self.after < self.before - 2 * self.se
+
 
 @dataclass(frozen=True)
 class Drift:

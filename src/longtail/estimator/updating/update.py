@@ -97,7 +97,7 @@ def continue_fit(
     )
     _record(updated, rows, result, report)
     model.__dict__.update(updated.__dict__)
-    if change is not None and change.after < change.before:
+    if change is not None and change.is_worse:
         warnings.warn(
             f"The update made held-out new rows worse: {change.before:.2f} → "
             f"{change.after:.2f} nats a row. Give more rows, fewer epochs or a lower "
