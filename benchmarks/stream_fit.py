@@ -2,8 +2,9 @@
 
 Summaries of Python packages, exact copies left out, words in 5 summaries or more; one plain epoch
 (M = 0), or its first batches, which the order of blocks spreads over the file. With ``--copies``
-the same rows are written to disk so many times under new names, one row group at a time. Each fit
-runs in a process of its own.
+the same rows are written to disk so many times under new names, one row group at a time; words then
+must be in so many times as many summaries, which keeps the vocabulary. Each fit runs in a process
+of its own.
 
 ``peak_rss_gb`` is the peak resident memory of the whole process, interpreter and libraries
 included, less the parameters and the optimiser's two moments of them (12 bytes a parameter). Not
@@ -97,7 +98,7 @@ def fit_once(args: argparse.Namespace, folder: Path, how: str) -> dict[str, Any]
     """Fit the rows of a folder, streamed or in memory; what it took and how it scores."""
     model = lt.NonlinearFactorAnalysis(epochs=1, refine_steps=0, random_state=0)
     before = peak_gb()
-    fields = {"text_column": "summary", "id_column": "name", "min_df": MIN_DF}
+    fields = {"text_column": "summary", "id_column": "name", "min_df": MIN_DF * args.copies}
     more = {"buffer_rows": args.buffer_rows, "lanes": args.lanes}
     rows: Any = lt.open_stream(folder / "train", **fields, **more)
     if how == "memory":
