@@ -29,7 +29,15 @@ from longtail.cli.options import (
     parse_refine_steps,
     task_settings,
 )
-from longtail.cli.output import Interrupted, log, log_new_data, log_summary, print_json, result
+from longtail.cli.output import (
+    Interrupted,
+    log,
+    log_new_data,
+    log_summary,
+    muted,
+    print_json,
+    result,
+)
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix, ReadSettings
@@ -276,6 +284,13 @@ def fit(
     device: Annotated[
         str, typer.Option(help="'auto', 'cpu', 'cuda' …", rich_help_panel=_TRAINING)
     ] = "auto",
+    process_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Several processes: seconds to wait for one that is silent.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 600.0,
     task: TaskOption = None,
     seed: SeedOption = 0,
     resume: Annotated[
@@ -289,30 +304,37 @@ def fit(
 
     A checkpoint is kept beside the model after every epoch and every ten minutes; an interrupted
     fit goes on with --resume, to bitwise the same model. A saved model at --out is replaced. With
-    --task, options that are not given take the values of that kind of data.
+    --task, options that are not given take the values of that kind of data. Started by torchrun
+    or srun, several processes share every batch, and the first one saves the model.
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
+    from longtail.training import join_processes
 
     check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
-    rows, held_out = read_rows(data, valid, options)
-    checkpoint = out.with_name(out.name + ".checkpoint")
-    if checkpoint.exists() and not resume:
-        log(
-            f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first ten "
-            "minutes, replaces it; to go on with it, interrupt now and add --resume."
-        )
-    started = time.perf_counter()
-    try:
-        model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)
-    except Interrupted:
-        raise Interrupted(
-            f"What was done is kept in {checkpoint}: repeat the command with --resume."
-        ) from None
-    model.save(out)
-    _clear(checkpoint)
-    _report_fit(model, out, time.perf_counter() - started, json)
+    processes = join_processes(device, timeout=process_timeout)
+    with muted(not processes.is_first):
+        rows, held_out = read_rows(data, valid, options)
+        checkpoint = out.with_name(out.name + ".checkpoint")
+        if checkpoint.exists() and not resume:
+            log(
+                f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first "
+                "ten minutes, replaces it; to go on with it, interrupt now and add --resume."
+            )
+        started = time.perf_counter()
+        try:
+            model.fit(
+                rows, valid=held_out, checkpoint=checkpoint, resume=resume, processes=processes
+            )
+        except Interrupted:
+            raise Interrupted(
+                f"What was done is kept in {checkpoint}: repeat the command with --resume."
+            ) from None
+    if processes.is_first:
+        model.save(out)
+        _clear(checkpoint)
+        _report_fit(model, out, time.perf_counter() - started, json)
 
 
 def read_rows(

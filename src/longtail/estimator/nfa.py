@@ -52,7 +52,7 @@ from longtail.inference import (
     RefineSettings,
     Rows,
 )
-from longtail.training import Callback, FitResult, History
+from longtail.training import Callback, FitResult, History, OneProcess, Processes
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
 from longtail.training.fit import CHECKPOINT_EVERY
@@ -274,6 +274,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoint: str | Path | None = None,
         checkpoint_every: float = CHECKPOINT_EVERY,
         resume: bool = False,
+        processes: Processes | None = None,
     ) -> Self:
         """Fit to rows of counts.
 
@@ -295,13 +296,17 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Seconds.
         resume
             Go on from the checkpoint there, if there is one.
+        processes
+            Those that share every batch, from `longtail.join_processes`; all of them call `fit`
+            with the same arguments. Callbacks and checkpoints are the first one's.
 
         Raises
         ------
-        ParameterError, DataError, NonFiniteError, CheckpointError
+        ParameterError, DataError, NonFiniteError, CheckpointError, ProcessError
         """
         self.check_parameters()
-        seed = self._draw_seed()
+        processes = OneProcess() if processes is None else processes
+        seed = processes.broadcast(self._draw_seed())
         counts = CountMatrix.from_any(X, counts=self.counts)
         held_out = None if valid is None else CountMatrix.from_any(valid, counts=self.counts)
         for given in (counts, held_out):
@@ -315,7 +320,15 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         unigram = unigram_frequencies(train.csr)
         network = network_for(self.get_params(deep=False), train, unigram, transform, seed=seed)
         result = self._train(
-            network, rows, transform, seed, callbacks, checkpoint, checkpoint_every, resume
+            network,
+            rows,
+            transform,
+            seed,
+            callbacks,
+            checkpoint,
+            checkpoint_every,
+            resume,
+            processes,
         )
         self.set_fitted(
             network=network,
@@ -453,6 +466,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoint: str | Path | None,
         checkpoint_every: float,
         resume: bool,
+        processes: Processes,
     ) -> FitResult:
         parameters = self.get_params(deep=False)
         config = training_config(parameters, seed)
@@ -472,6 +486,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 checkpoints=store,
                 checkpoint_every=checkpoint_every,
                 resume=resume,
+                processes=processes,
             )
         finally:
             if bar is not None:
