@@ -186,9 +186,8 @@ def test_one_of_two_is_killed_and_the_fit_goes_on(tmp_path):
     fit += ["--patience", "0", "--json"]
 
     def launch(*options):
-        return start(
-            *TORCHRUN, "-m", "tests.training.launched", "program", tmp_path, *fit, *options
-        )
+        program = ["-m", "tests.training.launched", "program", tmp_path]
+        return start(*TORCHRUN, *program, *fit, "--out", out, *options)
 
     first = launch()
     wait_for(lambda: list(tmp_path.glob("model.checkpoint/epoch-*")), first)
