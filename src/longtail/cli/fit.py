@@ -29,7 +29,15 @@ from longtail.cli.options import (
     parse_refine_steps,
     task_settings,
 )
-from longtail.cli.output import Interrupted, log, log_new_data, log_summary, print_json, result
+from longtail.cli.output import (
+    Interrupted,
+    log,
+    log_new_data,
+    log_summary,
+    muted,
+    print_json,
+    result,
+)
 from longtail.cli.stream import (
     BufferRowsOption,
     LanesOption,
@@ -289,6 +297,13 @@ def fit(
     buffer_rows: BufferRowsOption = None,
     lanes: LanesOption = None,
     skip_corrupt: SkipCorruptOption = False,
+    process_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Several processes: seconds to wait for one that is silent.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 600.0,
     task: TaskOption = None,
     seed: SeedOption = 0,
     resume: Annotated[
@@ -303,34 +318,41 @@ def fit(
     A checkpoint is kept beside the model after every epoch and every ten minutes; an interrupted
     fit goes on with --resume, to bitwise the same model. A saved model at --out is replaced. With
     --task, options that are not given take the values of that kind of data. Parquet that does not
-    fit in memory is read row group by row group: see --stream.
+    fit in memory is read row group by row group: see --stream. Started by torchrun or srun,
+    several processes share every batch, and the first one saves the model.
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
+    from longtail.training import join_processes
 
     check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
-    checkpoint = out.with_name(out.name + ".checkpoint")
-    if checkpoint.exists() and not resume:
-        log(
-            f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first ten "
-            "minutes, replaces it; to go on with it, interrupt now and add --resume."
-        )
-    with pass_progress() as progress:
-        found = open_rows(data, valid, options, _read_settings(options), progress)
+    processes = join_processes(device, timeout=process_timeout)
+    with muted(not processes.is_first), pass_progress() as progress:
+        checkpoint = out.with_name(out.name + ".checkpoint")
+        if checkpoint.exists() and not resume:
+            log(
+                f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first "
+                "ten minutes, replaces it; to go on with it, interrupt now and add --resume."
+            )
+        reading = _read_settings(options)
+        found = open_rows(data, valid, options, reading, progress, processes.world)
         if found is None:
             found = read_rows(Path(data), None if valid is None else Path(valid), options)
         rows, held_out = found
         started = time.perf_counter()
         try:
-            model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)
+            model.fit(
+                rows, valid=held_out, checkpoint=checkpoint, resume=resume, processes=processes
+            )
         except Interrupted:
             raise Interrupted(
                 f"What was done is kept in {checkpoint}: repeat the command with --resume."
             ) from None
-    model.save(out)
-    _clear(checkpoint)
-    _report_fit(model, out, time.perf_counter() - started, json)
+    if processes.is_first:
+        model.save(out)
+        _clear(checkpoint)
+        _report_fit(model, out, time.perf_counter() - started, json)
 
 
 def read_rows(

@@ -103,16 +103,20 @@ def open_rows(
     options: Mapping[str, Any],
     settings: ReadSettings,
     progress: Callable[[str, int, int], None],
+    n_processes: int = 1,
 ) -> tuple[CountStream | CountMatrix, CountMatrix | None] | None:
     """DATA and validation rows, block by block; None where neither is streamed nor has to be.
 
     With ``--no-stream`` the blocks of a folder or a URL are read into memory.
     """
-    from longtail.data import open_stream
+    from longtail.data import Part, open_stream
+    from longtail.data.stream import LANES, lanes_of
 
     in_blocks = streamed(data, options)
     if not in_blocks and not _needs_blocks(data, options):
         return None
+    if in_blocks:  # before the long pass
+        lanes_of(Part(0, n_processes), options["lanes"] or LANES)
     log(f"{data}: going through it to find its features")
     chosen = {name: options[name] for name in ("buffer_rows", "lanes") if options[name] is not None}
     stream = open_stream(

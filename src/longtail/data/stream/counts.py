@@ -25,7 +25,7 @@ from longtail.data.stream.statistics import Gathering, StreamStatistics
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning, ParameterError
 
-__all__ = ["CountStream", "open_stream"]
+__all__ = ["LANES", "CountStream", "open_stream"]
 
 BUFFER_ROWS, LANES, MAX_CANDIDATES = 50_000, 2, 2_000_000
 
