@@ -354,16 +354,17 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Parameters
         ----------
         X
-            New rows: counts, as for `fit`. Columns are matched by name where both have names.
+            New rows: counts, or a stream of them, as for `fit`. Columns are matched by name where
+            both have names.
         y
             Ignored.
         retain
-            Rows of earlier fits, to rehearse together with the new ones. A part of them is held
-            out, to measure what is forgotten.
+            Rows of earlier fits, in memory, to rehearse together with the new ones (with those of
+            a stream they are not). A part of them is held out, to measure what is forgotten.
         epochs
             Passes over the new and the retained rows; 0 takes in counts and features only.
         learning_rate
-            Peak step size: reached after a tenth of the updates, and falling to 0. A quarter of
+            Peak step size: reached after a tenth of the updates, and falling to 0. Half of
             the model's own if not given.
         grow
             Whether features that the model does not know are taken in; a number: at most so many.
