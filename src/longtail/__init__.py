@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from longtail.training import Callback as Callback
     from longtail.training import History as History
     from longtail.training import StopTraining as StopTraining
+    from longtail.training import join_processes as join_processes
     from longtail.tuning import Tuning as Tuning
     from longtail.tuning import tune as tune
 
@@ -116,6 +117,7 @@ _HOMES = {
     "explain_recommendation": "longtail.introspection",
     "explain_recommendations": "longtail.introspection",
     "jacobian": "longtail.introspection",
+    "join_processes": "longtail.training",
     "load": "longtail.estimator",
     "make_report": "longtail.report",
     "neighborhoods": "longtail.introspection",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from longtail.evaluation.evaluate import make_batches
@@ -33,16 +34,22 @@ BASE = TrainingConfig(
 OPTIONS = ("callbacks", "checkpoints", "checkpoint_every", "resume", "processes")
 
 
-def run(*, network_seed=0, n_valid=12, **changes):
-    """Fit a small network; the data are always the same."""
+def run(*, network_seed=0, n_valid=12, network=None, binary=False, source=lambda b: b, **changes):
+    """Fit a small network; the data are always the same, though perhaps only 0 and 1.
+
+    `network` are options of the network, and `source` may wrap the batches.
+    """
     options = {name: changes.pop(name) for name in OPTIONS if name in changes}
-    train, transform, unigram = prepared(topic_counts(40, 20, seed=1))
-    valid = prepared(topic_counts(n_valid, 20, seed=2))[0] if n_valid else None
-    network = small_network(unigram, seed=network_seed, scale=0.1)
+    top = 1 if binary else np.inf
+    train, transform, unigram = prepared(np.minimum(topic_counts(40, 20, seed=1), top))
+    valid = None
+    if n_valid:
+        valid = prepared(np.minimum(topic_counts(n_valid, 20, seed=2), top))[0]
+    network = small_network(unigram, seed=network_seed, scale=0.1, **(network or {}))
     config = replace(BASE, **changes)
     result = fit(
         network,
-        make_batches(train, transform, config.batch_size),
+        source(make_batches(train, transform, config.batch_size)),
         valid,
         transform,
         config,

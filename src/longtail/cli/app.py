@@ -22,7 +22,7 @@ from longtail.cli.plan import plan
 from longtail.cli.report import report
 from longtail.cli.tune import tune
 from longtail.cli.update import update
-from longtail.errors import LongtailError, NonFiniteError, WriteError
+from longtail.errors import LongtailError, NonFiniteError, ProcessError, WriteError
 
 __all__ = ["app", "main"]
 
@@ -77,7 +77,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except (NonFiniteError, WriteError) as error:
+    except (NonFiniteError, ProcessError, WriteError) as error:
         log(f"failed: {error}")
         sys.exit(1)
     except LongtailError as error:

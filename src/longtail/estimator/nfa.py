@@ -51,7 +51,7 @@ from longtail.inference import (
     RefineSettings,
     Rows,
 )
-from longtail.training import Callback, FitResult, History
+from longtail.training import Callback, FitResult, History, OneProcess, Processes
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
 from longtail.training.fit import CHECKPOINT_EVERY
@@ -273,6 +273,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoint: str | Path | None = None,
         checkpoint_every: float = CHECKPOINT_EVERY,
         resume: bool = False,
+        processes: Processes | None = None,
     ) -> Self:
         """Fit to rows of counts.
 
@@ -294,17 +295,23 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Seconds.
         resume
             Go on from the checkpoint there, if there is one.
+        processes
+            Those that share every batch, from `longtail.join_processes`; all of them call `fit`
+            with the same arguments. Callbacks and checkpoints are the first one's.
 
         Raises
         ------
-        ParameterError, DataError, NonFiniteError, CheckpointError
+        ParameterError, DataError, NonFiniteError, CheckpointError, ProcessError
         """
         self.check_parameters()
-        seed = self._draw_seed()
+        processes = OneProcess() if processes is None else processes
+        seed = processes.broadcast(self._draw_seed())
         parameters = self.get_params(deep=False)
         begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
         start = begin(parameters, X, valid, seed)
-        result = self._train(start, seed, callbacks, checkpoint, checkpoint_every, resume)
+        result = self._train(
+            start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
+        )
         self.set_fitted(
             network=start.network,
             vocabulary=start.vocabulary,
@@ -436,6 +443,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoint: str | Path | None,
         checkpoint_every: float,
         resume: bool,
+        processes: Processes,
     ) -> FitResult:
         config = training_config(self.get_params(deep=False), seed)
         store = None if checkpoint is None else CheckpointStore(checkpoint, start.fingerprint)
@@ -452,6 +460,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 checkpoints=store,
                 checkpoint_every=checkpoint_every,
                 resume=resume,
+                processes=processes,
             )
         finally:
             if bar is not None:

@@ -27,7 +27,7 @@ from longtail.training.state import EpochSums, RunState, checkpoint_of, restore
 from longtail.training.step import StepTerms, step_terms
 from longtail.training.validate import Validated, Validation
 
-__all__ = ["Run"]
+__all__ = ["Run", "Step"]
 
 _ADAM_STEP = 1e-2  # of the published method, in training
 
@@ -56,7 +56,7 @@ class Run:
         self.optimizer = optimizer_of(
             model, config.learning_rate, config.weight_decay, config.output_epsilon
         )
-        self.step = processes.together(_Step(model))
+        self.step = processes.together(Step(model))
         self.total_updates = config.epochs * len(self.train)
         self.state = RunState()
 
@@ -192,7 +192,7 @@ class Run:
         self.state.sums = self.state.sums.shared(self.processes)
 
 
-class _Step(nn.Module):
+class Step(nn.Module):
     """`step_terms` as the forward pass of a module, which several processes can share.
 
     The whole update must be one forward pass: gradients are then summed while the one backward

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import fsspec
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.sparse import vstack
 
 from longtail.data import ReadSettings, Vocabulary, read_counts
 from longtail.data.stream import ParquetDataset
-from longtail.errors import CorruptBlockError, DataError
+from longtail.errors import CorruptBlockError, DataError, MissingExtraError
 
 words = st.sampled_from(["kernel", "tree", "Signal", "the", "x", "", "é1", "a b c", "42"])
 texts = st.lists(st.one_of(st.none(), st.lists(words, max_size=5).map(" ".join)), min_size=1)
@@ -245,6 +246,15 @@ def test_files_without_the_column(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no Parquet files"):
         ParquetDataset.open(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["pyarrow", "fsspec"])
+def test_without_the_extra(tmp_path, monkeypatch, name):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"text": ["red fox"]}).write_parquet(path)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'longtail\[stream\]'"):
+        ParquetDataset.open(path if name == "pyarrow" else "memory://x/t.parquet")
 
 
 def test_ids_that_repeat_are_no_ids(tmp_path):

@@ -19,7 +19,7 @@ from longtail.data.stream.held_out import training_rows
 from longtail.data.stream.plan import Window, lane_windows, n_batches, piece_starts
 from longtail.errors import DataError, ParameterError
 
-__all__ = ["StreamBatches"]
+__all__ = ["StreamBatches", "lanes_of"]
 
 PATIENCE = 600.0
 
@@ -73,7 +73,7 @@ class StreamBatches:
     waited
         Seconds spent here in all epochs: waiting for rows, and making batches of them.
     elapsed
-        Seconds that these epochs have taken so far, with what was done between their batches.
+        Seconds that these epochs have taken, with what was done between their batches.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class StreamBatches:
         DataError
             If the data cannot be read, or are no longer what they were.
         """
-        own = self._lanes(part or Part())
+        own = lanes_of(part or Part(), self._stream.lanes)
         start = min(start, len(self))
         plan = lane_windows(
             self._block_rows,
@@ -152,24 +152,15 @@ class StreamBatches:
         began = asked = time.perf_counter()
         with ReadAhead(jobs, most=len(own), patience=self._patience) as ahead:
             lanes = [_Lane(lane, int(starts[lane][start]), ahead) for lane in own]
-            for number in range(start, len(self)):
-                pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
-                batch = self._batch(_join(pieces), int(sizes[number]))
-                now = time.perf_counter()
-                self.waited += now - asked
-                self.elapsed += now - began
-                yield batch
-                began, asked = now, time.perf_counter()
-
-    def _lanes(self, part: Part) -> range:
-        lanes = self._stream.lanes
-        if lanes % part.of:
-            raise ParameterError(
-                f"{part.of} processes cannot share {lanes} lanes evenly. Use a number of lanes "
-                f"that is a multiple of {part.of}."
-            )
-        each = lanes // part.of
-        return range(part.index * each, (part.index + 1) * each)
+            try:
+                for number in range(start, len(self)):
+                    pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
+                    batch = self._batch(_join(pieces), int(sizes[number]))
+                    self.waited += time.perf_counter() - asked
+                    yield batch
+                    asked = time.perf_counter()
+            finally:
+                self.elapsed += time.perf_counter() - began
 
     def _batch(self, rows: _Rows, global_size: int) -> Batch:
         return Batch(rows.rows, rows.keys, rows.counts, self._transform(rows.counts), global_size)
@@ -223,6 +214,23 @@ class _Lane:
             )
             self._place = stop
         return _join(parts)
+
+
+def lanes_of(part: Part, lanes: int) -> range:
+    """The lanes that a process reads.
+
+    Raises
+    ------
+    ParameterError
+        If they cannot be shared out evenly.
+    """
+    if lanes % part.of:
+        raise ParameterError(
+            f"{part.of} processes cannot share {lanes} lanes evenly. Use a number of lanes that "
+            f"is a multiple of {part.of}."
+        )
+    each = lanes // part.of
+    return range(part.index * each, (part.index + 1) * each)
 
 
 def _first_batch(window: Window, starts: npt.NDArray[np.int64]) -> int:

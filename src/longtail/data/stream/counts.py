@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
+from scipy.sparse import vstack
+
 from longtail.data.counts import CountMatrix
 from longtail.data.descriptions import described_features
 from longtail.data.ratings import HOW_TO_BINARIZE, describe_ratings
@@ -22,7 +25,7 @@ from longtail.data.stream.statistics import Gathering, StreamStatistics
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning, ParameterError
 
-__all__ = ["CountStream", "open_stream"]
+__all__ = ["LANES", "CountStream", "open_stream"]
 
 BUFFER_ROWS, LANES, MAX_CANDIDATES = 50_000, 2, 2_000_000
 
@@ -148,6 +151,14 @@ class CountStream:
                 yield block.number, self.read(block.number)
             if self.progress is not None:
                 self.progress(stage, block.first_row + block.n_rows, self.n_rows)
+
+    def load(self) -> CountMatrix:
+        """Read all blocks that are not skipped into memory."""
+        read = [counts for _, counts in self.blocks("reading")]
+        csr = vstack([counts.csr for counts in read], format="csr")
+        csr.has_canonical_format = True
+        ids = pl.concat([counts.row_ids for counts in read])
+        return CountMatrix(csr, ids, self.vocabulary, self.settings)
 
     @property
     def skipped_rows(self) -> int:
