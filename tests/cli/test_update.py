@@ -90,7 +90,7 @@ def test_a_stream(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["features"], report["added"]["features"]) == (14, 2)
-    assert "80 rows in 1 blocks" in done.stderr
+    assert "80 rows in 1 row groups" in done.stderr
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

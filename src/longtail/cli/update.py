@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from longtail.cli.options import DataArgument, JsonOption, ModelArgument
+from longtail.cli.options import JsonOption, ModelArgument
 from longtail.cli.output import Interrupted, log, log_summary, print_json, result
+from longtail.cli.stream import StreamOption, streamed
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -21,7 +22,10 @@ __all__ = ["update"]
 
 def update(
     model: ModelArgument,
-    data: DataArgument,
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="File, folder or URL; see `longtail fit --help`."),
+    ],
     out: Annotated[
         Path, typer.Option(help="Folder for the updated model; MODEL itself to replace it.")
     ],
@@ -29,10 +33,7 @@ def update(
         Path | None,
         typer.Option(help="Old data to rehearse with; a part of them measures what is forgotten."),
     ] = None,
-    stream: Annotated[
-        bool,
-        typer.Option("--stream", help="Parquet that does not fit in memory, read block by block."),
-    ] = False,
+    stream: StreamOption = None,
     grow: Annotated[bool, typer.Option(help="Take in features that the model does not know.")] = (
         True
     ),
@@ -73,7 +74,11 @@ def update(
     check_replaceable(out)
     fitted = load(model)
     fitted.set_params(verbose=1)
-    rows = _open_stream(fitted, data, min_df) if stream else _read(fitted, data)
+    plain = {"format": "auto", "buffer_rows": None, "lanes": None, "skip_corrupt": False}
+    if streamed(data, {"stream": stream, **plain}):
+        rows: CountMatrix | CountStream = _open_stream(fitted, data, min_df)
+    else:
+        rows = _read(fitted, Path(data))
     old = None if retain is None else _read(fitted, retain)
     try:
         fitted.partial_fit(
@@ -106,7 +111,7 @@ def _read(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
     return rows
 
 
-def _open_stream(fitted: NonlinearFactorAnalysis, path: Path, min_df: int) -> CountStream:
+def _open_stream(fitted: NonlinearFactorAnalysis, path: str, min_df: int) -> CountStream:
     from longtail.data import ReadSettings
     from longtail.data.stream import open_stream
 
@@ -115,5 +120,5 @@ def _open_stream(fitted: NonlinearFactorAnalysis, path: Path, min_df: int) -> Co
         fitted.read_settings_ or ReadSettings(), min_df=min_df, max_df=1.0, max_features=None
     )
     rows = open_stream(path, settings=settings)
-    log(f"{path}: {rows.n_rows:,} rows in {rows.dataset.n_blocks:,} blocks")
+    log(f"{path}: {rows.n_rows:,} rows in {rows.dataset.n_blocks:,} row groups")
     return rows
