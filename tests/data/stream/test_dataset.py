@@ -261,7 +261,15 @@ def test_ids_that_repeat_are_no_ids(tmp_path):
     path = tmp_path / "t.parquet"
     pl.DataFrame({"id": [7, 7], "text": ["a1", "a2"]}).write_parquet(path)
     dataset = ParquetDataset.open(path)
-    assert dataset.settings.id_column is None
+    assert dataset.id_column is None
     assert dataset.count_block(0).row_ids.to_list() == [0, 1]
     pl.DataFrame({"id": ["08", "7"], "text": ["a1", "a2"]}).write_parquet(path)
-    assert ParquetDataset.open(path).count_block(0).row_ids.to_list() == ["08", "7"]
+    dataset = ParquetDataset.open(path)
+    counts = dataset.count_block(0)
+    assert counts.row_ids.to_list() == ["08", "7"]
+    # New data need not have such a column.
+    assert counts.settings == dataset.settings == read_counts(path).settings
+    pl.DataFrame({"id": [1.5, 2.5], "text": ["a1", "a2"]}).write_parquet(path)
+    assert ParquetDataset.open(path).id_column is None
+    with pytest.raises(DataError, match="cannot identify rows: it is of type Float64"):
+        ParquetDataset.open(path, id_column="id").count_block(0)
