@@ -99,7 +99,8 @@ def join_processes(device: str = "auto", *, timeout: float = TIMEOUT) -> Process
             devices=launched.per_machine,
             num_nodes=launched.world // launched.per_machine,
         )
-        fabric.launch()
+        if not distributed.is_initialized():  # as it is under `fabric run`
+            fabric.launch()
         return FabricProcesses(fabric, timeout)
     except (RuntimeError, ValueError) as error:
         raise ProcessError(
