@@ -82,6 +82,17 @@ def test_in_place_and_once_more(folder, tmp_path):
     assert load(model).n_features_in_ == 13
 
 
+def test_a_stream(folder, tmp_path):
+    done = run(
+        "update", folder / "model", folder / "later.parquet", "--out", tmp_path / "new",
+        "--stream", "--epochs", "2", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["features"], report["added"]["features"]) == (14, 2)
+    assert "80 rows in 1 blocks" in done.stderr
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_update_leaves_the_model(folder, tmp_path, sent):
     model = tmp_path / "model"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.data import CountMatrix, ReadSettings, Vocabulary
+from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.growing import choose_features
 from tests.estimator.models import names, small, words
 
@@ -40,7 +41,13 @@ NEW = counts_of(
 )
 def test_which_features_are_taken_in(options, read, added, reasons):
     known = Vocabulary(["z", "y"], {"z": "last"})
-    found = choose_features(NEW, known, **({"grow": True, "min_df": 2} | options), settings=read)
+    found = choose_features(
+        NEW.vocabulary,
+        RunningCounts.of(NEW.csr),
+        known,
+        **({"grow": True, "min_df": 2} | options),
+        settings=read,
+    )
     assert sorted(f.name for f in found.added) == sorted(added)
     assert found.vocabulary.names[:2] == ("z", "y")
     assert found.vocabulary.names[2:] == tuple(f.name for f in found.added)
@@ -56,7 +63,9 @@ def test_which_features_are_taken_in(options, read, added, reasons):
 
 def test_columns_without_names_do_not_grow():
     positional = CountMatrix.from_any(np.eye(3))
-    found = choose_features(positional, Vocabulary.positional(3), grow=True, min_df=1)
+    seen = RunningCounts.of(positional.csr)
+    known = Vocabulary.positional(3)
+    found = choose_features(positional.vocabulary, seen, known, grow=True, min_df=1)
     assert found.added == ()
     assert found.vocabulary == Vocabulary.positional(3)
 

@@ -104,7 +104,7 @@ def test_it_learns_the_new_rows_and_tells():
     assert report.drift.cosine_low <= report.drift.cosine < 1
     assert (report.rows, report.held_out_rows) == (240, 60)
     assert report.retained_rows == 160
-    assert report.learning_rate == pytest.approx(model.learning_rate / 4)
+    assert report.learning_rate == pytest.approx(model.learning_rate / 2)
     assert [weight for weight, *_ in seen] == [1.0] * 10
     assert {steps for _, steps, _ in seen} == {2}
     rates = [rate for *_, rate in seen]

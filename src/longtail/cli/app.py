@@ -18,6 +18,7 @@ from longtail.cli import commands, introspect, recommend
 from longtail.cli.explore import explore
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
+from longtail.cli.plan import plan
 from longtail.cli.report import report
 from longtail.cli.tune import tune
 from longtail.cli.update import update
@@ -36,6 +37,7 @@ app.command()(commands.demo)
 app.command()(fit)
 app.command()(update)
 app.command()(tune)
+app.command()(plan)
 app.command()(commands.evaluate)
 app.command()(commands.transform)
 app.command()(commands.info)

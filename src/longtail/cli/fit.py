@@ -38,6 +38,14 @@ from longtail.cli.output import (
     print_json,
     result,
 )
+from longtail.cli.stream import (
+    BufferRowsOption,
+    LanesOption,
+    SkipCorruptOption,
+    StreamOption,
+    open_rows,
+    pass_progress,
+)
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix, ReadSettings
@@ -52,17 +60,18 @@ _TRAINING = "Training"
 def fit(
     ctx: typer.Context,
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DATA",
             help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
             "of files. Long tables: .csv/.parquet with row and feature columns. Records: .basket. "
-            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad.",
+            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad. "
+            "Larger than memory: a folder of .parquet files, or a URL such as s3://bucket/folder.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the fitted model.")],
     valid: Annotated[
-        Path | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
+        str | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
     ] = None,
     format: Annotated[
         str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=_READING)
@@ -284,6 +293,10 @@ def fit(
     device: Annotated[
         str, typer.Option(help="'auto', 'cpu', 'cuda' …", rich_help_panel=_TRAINING)
     ] = "auto",
+    stream: StreamOption = None,
+    buffer_rows: BufferRowsOption = None,
+    lanes: LanesOption = None,
+    skip_corrupt: SkipCorruptOption = False,
     process_timeout: Annotated[
         float,
         typer.Option(
@@ -304,8 +317,9 @@ def fit(
 
     A checkpoint is kept beside the model after every epoch and every ten minutes; an interrupted
     fit goes on with --resume, to bitwise the same model. A saved model at --out is replaced. With
-    --task, options that are not given take the values of that kind of data. Started by torchrun
-    or srun, several processes share every batch, and the first one saves the model.
+    --task, options that are not given take the values of that kind of data. Parquet that does not
+    fit in memory is read row group by row group: see --stream. Started by torchrun or srun,
+    several processes share every batch, and the first one saves the model.
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
@@ -314,14 +328,18 @@ def fit(
     check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
     processes = join_processes(device, timeout=process_timeout)
-    with muted(not processes.is_first):
-        rows, held_out = read_rows(data, valid, options)
+    with muted(not processes.is_first), pass_progress() as progress:
         checkpoint = out.with_name(out.name + ".checkpoint")
         if checkpoint.exists() and not resume:
             log(
                 f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first "
                 "ten minutes, replaces it; to go on with it, interrupt now and add --resume."
             )
+        reading = _read_settings(options)
+        found = open_rows(data, valid, options, reading, progress, processes.world)
+        if found is None:
+            found = read_rows(Path(data), None if valid is None else Path(valid), options)
+        rows, held_out = found
         started = time.perf_counter()
         try:
             model.fit(
@@ -416,6 +434,12 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
         lines.append(
             f"validation perplexity per document: {record.valid_per_doc_amortized:.1f} at ψ(x), "
             f"{record.valid_per_doc_refined:.1f} at ψ* (ELBO; {rows})"
+        )
+    if "stream" in model.fit_info_:
+        read = model.fit_info_["stream"]
+        lines.append(
+            f"reading: {read['scan_seconds']:.0f} s before training, and "
+            f"{read['reading_share']:.1%} of the time of training"
         )
     lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
     lines.append(f"model: {out}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from longtail.cli.options import DataArgument, JsonOption, ModelArgument
-from longtail.cli.output import Interrupted, log_summary, print_json, result
+from longtail.cli.output import Interrupted, log, log_summary, print_json, result
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
+    from longtail.data.stream import CountStream
     from longtail.estimator import NonlinearFactorAnalysis
 
 __all__ = ["update"]
@@ -27,6 +29,10 @@ def update(
         Path | None,
         typer.Option(help="Old data to rehearse with; a part of them measures what is forgotten."),
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Parquet that does not fit in memory, read block by block."),
+    ] = False,
     grow: Annotated[bool, typer.Option(help="Take in features that the model does not know.")] = (
         True
     ),
@@ -38,7 +44,7 @@ def update(
         int, typer.Option(min=0, help="Passes over the rows; 0: take in counts and features only.")
     ] = 10,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak step size; a quarter of the fit's if not given.")
+        float | None, typer.Option(help="Peak step size; half of the fit's if not given.")
     ] = None,
     idf: Annotated[
         Literal["keep", "update"],
@@ -67,7 +73,8 @@ def update(
     check_replaceable(out)
     fitted = load(model)
     fitted.set_params(verbose=1)
-    rows, old = _read(fitted, data), None if retain is None else _read(fitted, retain)
+    rows = _open_stream(fitted, data, min_df) if stream else _read(fitted, data)
+    old = None if retain is None else _read(fitted, retain)
     try:
         fitted.partial_fit(
             rows,
@@ -96,4 +103,17 @@ def _read(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
 
     rows = read_new(path, fitted.read_settings_ or ReadSettings(), fitted.vocabulary_)
     log_summary(path, rows)
+    return rows
+
+
+def _open_stream(fitted: NonlinearFactorAnalysis, path: Path, min_df: int) -> CountStream:
+    from longtail.data import ReadSettings
+    from longtail.data.stream import open_stream
+
+    # What the first data were limited to is looked at when features are taken in.
+    settings = replace(
+        fitted.read_settings_ or ReadSettings(), min_df=min_df, max_df=1.0, max_features=None
+    )
+    rows = open_stream(path, settings=settings)
+    log(f"{path}: {rows.n_rows:,} rows in {rows.dataset.n_blocks:,} blocks")
     return rows

@@ -12,6 +12,7 @@ from longtail.data.phenotypes import load_phenotypes, phenotype_counts
 from longtail.data.read import read_counts, read_like, read_new
 from longtail.data.settings import ReadSettings
 from longtail.data.splits import drop_duplicates, duplicate_groups, split_rows
+from longtail.data.stream import CountStream, open_stream
 from longtail.data.time_split import split_by_time
 from longtail.data.vocabulary import Vocabulary
 
@@ -20,6 +21,7 @@ __all__ = [
     "BatchSource",
     "Batches",
     "CountMatrix",
+    "CountStream",
     "Part",
     "ReadSettings",
     "Unseen",
@@ -31,6 +33,7 @@ __all__ = [
     "load_docstrings",
     "load_imports",
     "load_phenotypes",
+    "open_stream",
     "phenotype_counts",
     "read_counts",
     "read_descriptions",

@@ -27,6 +27,7 @@ from longtail.ops import FeatureSampler
 
 __all__ = [
     "build_network",
+    "feature_sample_size",
     "feature_sampler",
     "network_for",
     "resolve_device",
@@ -119,13 +120,17 @@ def network_for(
 
 def feature_sampler(unigram: npt.NDArray[np.float64], features: int | str) -> FeatureSampler | None:
     """What draws so many features, or "auto"; None where "all" take part."""
+    size = feature_sample_size(len(unigram), features)
+    return FeatureSampler(torch.from_numpy(unigram), size) if size < len(unigram) else None
+
+
+def feature_sample_size(n_features: int, features: int | str) -> int:
+    """How many of V features take part where so many, "auto" or "all" are asked for."""
     if features == "auto":
-        n = max(_LEAST_SAMPLE, len(unigram) // _SAMPLED_SHARE)
         # Sampling has costs of its own: with fewer features than this it does not pay.
-        features = n if len(unigram) >= _SAMPLE_FROM else "all"
-    if features == "all" or int(features) >= len(unigram):
-        return None
-    return FeatureSampler(torch.from_numpy(unigram), int(features))
+        n = max(_LEAST_SAMPLE, n_features // _SAMPLED_SHARE)
+        features = n if n_features >= _SAMPLE_FROM else "all"
+    return n_features if features == "all" else min(int(features), n_features)
 
 
 def unigram_frequencies(csr: csr_array) -> npt.NDArray[np.float64]:

@@ -19,21 +19,20 @@ from longtail.archive import write_archive
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
 from longtail.data.settings import ReadSettings
+from longtail.data.stream import CountStream
 from longtail.errors import DataError, DataWarning, NotFittedError
 from longtail.estimator.about import environment, fitted_html
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
-from longtail.estimator.network import (
-    network_for,
-    resolve_device,
-    unigram_frequencies,
-)
+from longtail.estimator.network import resolve_device
 from longtail.estimator.parameters import check_parameters, training_config
-from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
+from longtail.estimator.prepare import require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.saved import to_archive
+from longtail.estimator.start import Start, start_on_rows
+from longtail.estimator.streaming import start_on_stream
 from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
 from longtail.evaluation import (
     CUTOFFS,
@@ -280,12 +279,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
         Parameters
         ----------
-        X : CountMatrix, sparse matrix or array, DataFrame, or array of shape (n, V)
-            Counts.
+        X : CountMatrix, CountStream, sparse matrix or array, DataFrame, or array of shape (n, V)
+            Counts; or a stream of them, see `longtail.open_stream`, which is not held in memory.
         y
             Ignored.
         valid
-            Validation rows; otherwise `validation_fraction` of X is held out.
+            Validation rows, in memory; otherwise `validation_fraction` of X is held out.
         callbacks
             Called during training.
         checkpoint
@@ -307,48 +306,27 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.check_parameters()
         processes = OneProcess() if processes is None else processes
         seed = processes.broadcast(self._draw_seed())
-        counts = CountMatrix.from_any(X, counts=self.counts)
-        held_out = None if valid is None else CountMatrix.from_any(valid, counts=self.counts)
-        for given in (counts, held_out):
-            if given is not None:
-                require_values(self.likelihood, given)
-        rows = prepare(
-            counts, held_out, validation_fraction=float(self.validation_fraction), seed=seed
-        )
-        train = rows.train
-        transform = FeatureTransform.fit(self.features, train.csr)
-        unigram = unigram_frequencies(train.csr)
-        network = network_for(self.get_params(deep=False), train, unigram, transform, seed=seed)
+        parameters = self.get_params(deep=False)
+        begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
+        start = begin(parameters, X, valid, seed)
         result = self._train(
-            network,
-            rows,
-            transform,
-            seed,
-            callbacks,
-            checkpoint,
-            checkpoint_every,
-            resume,
-            processes,
+            start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
         )
         self.set_fitted(
-            network=network,
-            vocabulary=train.vocabulary,
-            transform=transform,
-            unigram=unigram,
+            network=start.network,
+            vocabulary=start.vocabulary,
+            transform=start.transform,
+            unigram=start.unigram,
             history=result.history,
-            read_settings=counts.settings,
+            read_settings=start.read_settings,
             seed=seed,
             fit_info={
-                "train_rows": train.n_rows,
-                "valid_rows": 0 if rows.valid is None else rows.valid.n_rows,
-                "dropped_rows": rows.dropped,
-                "train_tokens": float(train.totals.sum()),
-                "median_total": float(np.median(train.totals)),
+                **start.facts(),
                 "best_epoch": result.best_epoch,
                 "stopped": result.stopped,
                 "environment": environment(str(resolve_device(self.device))),
             },
-            running=RunningCounts.of(train.csr),
+            running=start.running,
         )
         self._set_feature_names(X)
         return self
@@ -376,16 +354,17 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Parameters
         ----------
         X
-            New rows: counts, as for `fit`. Columns are matched by name where both have names.
+            New rows: counts, or a stream of them, as for `fit`. Columns are matched by name where
+            both have names.
         y
             Ignored.
         retain
-            Rows of earlier fits, to rehearse together with the new ones. A part of them is held
-            out, to measure what is forgotten.
+            Rows of earlier fits, in memory, to rehearse together with the new ones (with those of
+            a stream they are not). A part of them is held out, to measure what is forgotten.
         epochs
             Passes over the new and the retained rows; 0 takes in counts and features only.
         learning_rate
-            Peak step size: reached after a tenth of the updates, and falling to 0. A quarter of
+            Peak step size: reached after a tenth of the updates, and falling to 0. Half of
             the model's own if not given.
         grow
             Whether features that the model does not know are taken in; a number: at most so many.
@@ -458,9 +437,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _train(
         self,
-        network: HybridModel,
-        rows: TrainingRows,
-        transform: FeatureTransform,
+        start: Start,
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
@@ -468,18 +445,15 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         resume: bool,
         processes: Processes,
     ) -> FitResult:
-        parameters = self.get_params(deep=False)
-        config = training_config(parameters, seed)
-        store = None
-        if checkpoint is not None:
-            store = CheckpointStore(checkpoint, rows.fingerprint(parameters, seed))
+        config = training_config(self.get_params(deep=False), seed)
+        store = None if checkpoint is None else CheckpointStore(checkpoint, start.fingerprint)
         bar = ProgressBar() if self.verbose else None
         try:
             return run_training(
-                network,
-                make_batches(rows.train, transform, config.batch_size),
-                rows.valid,
-                transform,
+                start.network,
+                start.batches,
+                start.valid,
+                start.transform,
                 config,
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],

@@ -92,6 +92,7 @@ def test_few_candidates_are_in_memory(tmp_path):
     assert found.rows.n_rows == 20
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.5, 1e6), min_size=1, max_size=60),
     st.lists(st.integers(1, 9), min_size=1, max_size=9),

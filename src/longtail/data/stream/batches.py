@@ -15,10 +15,11 @@ from scipy.sparse import csr_array, vstack
 from longtail.data.batches import Batch, Part
 from longtail.data.stream.ahead import ReadAhead
 from longtail.data.stream.counts import CountStream
+from longtail.data.stream.held_out import training_rows
 from longtail.data.stream.plan import Window, lane_windows, n_batches, piece_starts
 from longtail.errors import DataError, ParameterError
 
-__all__ = ["StreamBatches"]
+__all__ = ["StreamBatches", "lanes_of"]
 
 PATIENCE = 600.0
 
@@ -70,7 +71,9 @@ class StreamBatches:
     Attributes
     ----------
     waited
-        Seconds that the last epoch spent here: waiting for rows, and making batches of them.
+        Seconds spent here in all epochs: waiting for rows, and making batches of them.
+    elapsed
+        Seconds that these epochs have taken, with what was done between their batches.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class StreamBatches:
         self._transform = transform
         self._patience = patience
         self._n_batches = n_batches(self.n_rows, int(batch_size), stream.lanes)
-        self.waited = 0.0
+        self.waited = self.elapsed = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -128,7 +131,7 @@ class StreamBatches:
         DataError
             If the data cannot be read, or are no longer what they were.
         """
-        own = self._lanes(part or Part())
+        own = lanes_of(part or Part(), self._stream.lanes)
         start = min(start, len(self))
         plan = lane_windows(
             self._block_rows,
@@ -146,26 +149,18 @@ class StreamBatches:
             key=lambda w: (max(start, _first_batch(w, starts[w.lane])), w.lane),
         )
         jobs = ((self._place(w), partial(self._load, w, seed, epoch)) for w in needed)
-        self.waited = 0.0
-        asked = time.perf_counter()
+        began = asked = time.perf_counter()
         with ReadAhead(jobs, most=len(own), patience=self._patience) as ahead:
             lanes = [_Lane(lane, int(starts[lane][start]), ahead) for lane in own]
-            for number in range(start, len(self)):
-                pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
-                batch = self._batch(_join(pieces), int(sizes[number]))
-                self.waited += time.perf_counter() - asked
-                yield batch
-                asked = time.perf_counter()
-
-    def _lanes(self, part: Part) -> range:
-        lanes = self._stream.lanes
-        if lanes % part.of:
-            raise ParameterError(
-                f"{part.of} processes cannot share {lanes} lanes evenly. Use a number of lanes "
-                f"that is a multiple of {part.of}."
-            )
-        each = lanes // part.of
-        return range(part.index * each, (part.index + 1) * each)
+            try:
+                for number in range(start, len(self)):
+                    pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
+                    batch = self._batch(_join(pieces), int(sizes[number]))
+                    self.waited += time.perf_counter() - asked
+                    yield batch
+                    asked = time.perf_counter()
+            finally:
+                self.elapsed += time.perf_counter() - began
 
     def _batch(self, rows: _Rows, global_size: int) -> Batch:
         return Batch(rows.rows, rows.keys, rows.counts, self._transform(rows.counts), global_size)
@@ -184,8 +179,7 @@ class StreamBatches:
         block = self._stream.dataset.blocks[number]
         counts = self._stream.read(number)
         keys = counts.row_keys()
-        training = (np.diff(counts.csr.indptr) > 0) & ~np.isin(keys, self._held_out)
-        which = np.flatnonzero(training)
+        which = training_rows(counts, keys, self._held_out)
         if len(which) != self._block_rows[number]:
             raise DataError(
                 f"The data have changed during training: {block.place} now holds {len(which):,} "
@@ -220,6 +214,23 @@ class _Lane:
             )
             self._place = stop
         return _join(parts)
+
+
+def lanes_of(part: Part, lanes: int) -> range:
+    """The lanes that a process reads.
+
+    Raises
+    ------
+    ParameterError
+        If they cannot be shared out evenly.
+    """
+    if lanes % part.of:
+        raise ParameterError(
+            f"{part.of} processes cannot share {lanes} lanes evenly. Use a number of lanes that "
+            f"is a multiple of {part.of}."
+        )
+    each = lanes // part.of
+    return range(part.index * each, (part.index + 1) * each)
 
 
 def _first_batch(window: Window, starts: npt.NDArray[np.int64]) -> int:

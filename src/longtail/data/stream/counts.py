@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import polars as pl
+from scipy.sparse import vstack
 
 from longtail.data.counts import CountMatrix
 from longtail.data.descriptions import described_features
@@ -19,9 +23,9 @@ from longtail.data.stream.dataset import ParquetDataset
 from longtail.data.stream.held_out import RowLottery
 from longtail.data.stream.statistics import Gathering, StreamStatistics
 from longtail.data.vocabulary import Vocabulary
-from longtail.errors import DataWarning, ParameterError
+from longtail.errors import DataError, DataWarning, ParameterError
 
-__all__ = ["CountStream", "open_stream"]
+__all__ = ["LANES", "CountStream", "open_stream"]
 
 BUFFER_ROWS, LANES, MAX_CANDIDATES = 50_000, 2, 2_000_000
 
@@ -46,8 +50,14 @@ class CountStream:
         Whether corrupt blocks are left out; else they are errors.
     skipped
         Blocks known to be corrupt.
+    given
+        Whether the vocabulary was given, not found in the data.
     may_miss
         A feature in more rows than this is not missing from the vocabulary; 0 if none is.
+    seconds
+        What finding the vocabulary took.
+    progress
+        Called in passes over the rows with a stage, the rows done and the rows in all.
     """
 
     dataset: ParquetDataset
@@ -56,7 +66,10 @@ class CountStream:
     lanes: int = LANES
     skip_corrupt: bool = False
     skipped: tuple[int, ...] = ()
+    given: bool = False
     may_miss: int = 0
+    seconds: float = 0.0
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -97,7 +110,6 @@ class CountStream:
         most_valid: int,
         n_valid: Callable[[int], int],
         check: Callable[[CountMatrix], None] | None = None,
-        progress: Progress | None = None,
     ) -> tuple[CountStream, StreamStatistics]:
         """Go through all rows once: what training must know before it begins.
 
@@ -111,8 +123,6 @@ class CountStream:
             How many are, of so many rows with a count.
         check
             Called with each block; may refuse it.
-        progress
-            Called after each block.
 
         Returns
         -------
@@ -124,25 +134,43 @@ class CountStream:
         skipped = set(self.skipped) if self.skip_corrupt else None
         lottery = RowLottery(most_valid, seed) if most_valid else None
         gathering = Gathering(self.dataset.n_blocks, self.n_features, lottery)
-        for number, every in readable_blocks(self.dataset, skipped, "rows", progress):
+        for number, every in readable_blocks(self.dataset, skipped, "rows", self.progress):
             counts = every.known(self.vocabulary)
             if check is not None:
                 check(counts)
             gathering.add(number, every, counts)
         return self._without(skipped), gathering.finish(n_valid(gathering.n_rows))
 
-    def blocks(self, progress: Progress | None = None) -> Iterator[tuple[int, CountMatrix]]:
-        """Yield the number and the rows of each block that is not skipped."""
+    def blocks(self, stage: str) -> Iterator[tuple[int, CountMatrix]]:
+        """Yield the number and the rows of each block that is not skipped.
+
+        `stage` names this pass to whoever is told of progress.
+        """
         for block in self.dataset.blocks:
             if block.number not in self.skipped and block.n_rows:
                 yield block.number, self.read(block.number)
-            if progress is not None:
-                progress("rows again", block.first_row + block.n_rows, self.n_rows)
+            if self.progress is not None:
+                self.progress(stage, block.first_row + block.n_rows, self.n_rows)
+
+    def load(self) -> CountMatrix:
+        """Read all blocks that are not skipped into memory."""
+        read = [counts for _, counts in self.blocks("reading")]
+        csr = vstack([counts.csr for counts in read], format="csr")
+        csr.has_canonical_format = True
+        ids = pl.concat([counts.row_ids for counts in read])
+        return CountMatrix(csr, ids, self.vocabulary, self.settings)
 
     @property
     def skipped_rows(self) -> int:
         """Rows of the blocks that are skipped."""
         return sum(self.dataset.blocks[number].n_rows for number in self.skipped)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        """Refuse to become an array."""
+        raise DataError(
+            "a stream is fitted without being in memory as a whole, and nothing else takes it; "
+            "read counts that fit into memory with longtail.read_counts"
+        )
 
     def _without(self, skipped: set[int] | None) -> CountStream:
         if not skipped or len(skipped) == len(self.skipped):
@@ -197,7 +225,8 @@ def open_stream(
         Features in memory while they are counted, at most. If there are more, the rarest are
         forgotten; if one that is common enough might be among them, a `DataWarning` says so.
     progress
-        Called with a stage, the rows done and the rows in all.
+        Called in every pass over the rows, those at the start of a fit too, with a stage, the
+        rows done and the rows in all.
     **fields
         Fields of `ReadSettings` to set, such as ``min_df=5``.
 
@@ -215,17 +244,19 @@ def open_stream(
     if on_corrupt not in ("error", "skip"):
         raise ParameterError(f"on_corrupt must be 'error' or 'skip', but got {on_corrupt!r}.")
     skip = on_corrupt == "skip"
+    started = time.perf_counter()
     dataset = ParquetDataset.open(path, settings, **fields)
+    # Before the long pass, so that a wrong number is noticed at once.
+    found = CountStream(
+        dataset, Vocabulary([]), buffer_rows, lanes, skip_corrupt=skip, progress=progress
+    )
     if vocabulary is not None:
-        found = CountStream(dataset, as_vocabulary(vocabulary), buffer_rows, lanes, skip)
+        found = replace(found, vocabulary=as_vocabulary(vocabulary), given=True)
     else:
-        # Before the long pass, so that a wrong number is noticed at once.
-        CountStream(dataset, Vocabulary([]), buffer_rows, lanes)
         skipped: set[int] | None = set() if skip else None
         features = find_features(dataset, most=max_candidates, skipped=skipped, progress=progress)
-        found = CountStream(
-            dataset, features.vocabulary, buffer_rows, lanes, skip, may_miss=features.may_miss
-        )._without(skipped)
+        found = replace(found, vocabulary=features.vocabulary, may_miss=features.may_miss)
+        found = found._without(skipped)
         _tell_missed(found, max_candidates)
     if descriptions is not None:
         described = described_features(
@@ -233,7 +264,7 @@ def open_stream(
         )
         found = replace(found, vocabulary=described)
     _notice_ratings(found)
-    return found
+    return replace(found, seconds=time.perf_counter() - started)
 
 
 def _tell_missed(stream: CountStream, max_candidates: int) -> None:
@@ -251,7 +282,7 @@ def _notice_ratings(stream: CountStream) -> None:
     settings = stream.settings
     if settings.value_column is None or settings.binarize or settings.min_value is not None:
         return
-    rows = next((counts for _, counts in stream.blocks()), None)
+    rows = next((rows for _, rows in replace(stream, progress=None).blocks("")), None)
     ratings = None if rows is None else describe_ratings(rows.csr.data.astype(float))
     if ratings is not None:
         _notice(

@@ -10,9 +10,10 @@ from typing import Any
 
 from longtail.errors import CorruptBlockError, DataError, MissingExtraError
 
-__all__ = ["is_url", "list_files", "open_parquet", "reading"]
+__all__ = ["ENDINGS", "is_url", "list_files", "open_parquet", "reading"]
 
-_ENDINGS = (".parquet", ".pq")
+ENDINGS = (".parquet", ".pq")
+"""Of the names of files that are taken from a folder."""
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -34,7 +35,7 @@ def list_files(path: str) -> tuple[str, ...]:
         found = _remote(path) if is_url(path) else _local(Path(path))
     if not found:
         raise DataError(
-            f"There are no Parquet files (ending in {' or '.join(_ENDINGS)}) in '{path}'; expected "
+            f"There are no Parquet files (ending in {' or '.join(ENDINGS)}) in '{path}'; expected "
             "at least one."
         )
     return found
@@ -80,7 +81,7 @@ def _remote(url: str) -> tuple[str, ...]:
 
 def _is_wanted(parts: tuple[str, ...]) -> bool:
     hidden = any(part.startswith((".", "_")) for part in parts)
-    return not hidden and parts[-1].lower().endswith(_ENDINGS)
+    return not hidden and parts[-1].lower().endswith(ENDINGS)
 
 
 def open_parquet(file: str, place: str) -> Any:
@@ -110,7 +111,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         import fsspec
         from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
     except ImportError as error:
-        raise _missing(url) from error
+        raise _missing(f"'{url}'") from error
     try:
         inner, path = fsspec.core.url_to_fs(url)
     except ImportError:  # s3fs and its like are not needed: pyarrow has clients of its own
@@ -133,14 +134,16 @@ def _reaching(path: str) -> Iterator[None]:
             f"Cannot reach '{path}': {_reason(error)}. Check the path, and that you may read it."
         ) from error
     except ImportError as error:
-        raise _missing(path) from error
+        raise _missing(f"'{path}'") from error
 
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
     """Tell a file that cannot be reached from one that is corrupt; `place` is for messages."""
-    import pyarrow
-
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise _missing(place) from error
     try:
         yield
     except (pyarrow.ArrowException, OSError, EOFError) as error:
@@ -162,6 +165,6 @@ def _reason(error: BaseException) -> str:
 
 def _missing(path: str) -> MissingExtraError:
     return MissingExtraError(
-        f"Reading '{path}' block by block needs pyarrow (and fsspec, for URLs), which the extra "
+        f"Reading {path} block by block needs pyarrow (and fsspec, for URLs), which the extra "
         "brings: pip install 'longtail[stream]'. A file that fits in memory is read without."
     )

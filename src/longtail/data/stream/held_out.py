@@ -12,10 +12,25 @@ from scipy.sparse import csr_array, vstack
 from longtail.data.counts import CountMatrix
 from longtail.data.hashing import mix
 
-__all__ = ["HeldOut", "RowLottery"]
+__all__ = ["HeldOut", "RowLottery", "training_rows"]
 
 # Rows of candidates in memory, for each row that may be chosen.
 _CANDIDATES = 4
+
+
+def training_rows(
+    counts: CountMatrix, keys: npt.NDArray[np.uint64], held_out: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """The numbers of the rows of a block that are neither empty nor held out.
+
+    Parameters
+    ----------
+    counts, keys
+        Rows, and their content keys.
+    held_out
+        The keys that are held out.
+    """
+    return np.flatnonzero((np.diff(counts.csr.indptr) > 0) & ~np.isin(keys, held_out))
 
 
 @dataclass(frozen=True, eq=False)

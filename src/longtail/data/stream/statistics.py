@@ -57,6 +57,11 @@ class StreamStatistics:
     valid: HeldOut | None
 
     @property
+    def held_out(self) -> npt.NDArray[np.uint64]:
+        """Content keys of the rows that are held out."""
+        return np.zeros(0, dtype=np.uint64) if self.valid is None else self.valid.keys
+
+    @property
     def n_rows(self) -> int:
         """Training rows of all blocks."""
         return int(self.block_rows.sum())

@@ -85,7 +85,8 @@ class Growth:
 
 
 def choose_features(
-    counts: CountMatrix,
+    found: Vocabulary,
+    seen: RunningCounts,
     vocabulary: Vocabulary,
     *,
     grow: bool | int,
@@ -96,8 +97,8 @@ def choose_features(
 
     Parameters
     ----------
-    counts
-        New rows with all their features.
+    found, seen
+        The features of new rows, and their counts.
     vocabulary
         What the model knows.
     grow
@@ -109,17 +110,16 @@ def choose_features(
         How the model's data were read: what was too common for it (``max_df``) stays out, and a
         vocabulary that was cut to ``max_features`` does not grow of itself.
     """
-    if not (counts.vocabulary.named and vocabulary.named):
+    if not (found.named and vocabulary.named):
         return Growth(vocabulary)
-    seen = RunningCounts.of(counts.csr)
-    unknown = vocabulary.codes(counts.vocabulary.names) < 0
+    unknown = vocabulary.codes(found.names) < 0
     unknown &= seen.df > 0
     columns = np.flatnonzero(unknown)
     df, totals = seen.df[columns], seen.totals[columns]
     reason = np.full(len(columns), "", dtype=object)
     if settings is not None:
         limit = settings.max_df
-        most = limit * counts.n_rows if isinstance(limit, float) else limit
+        most = limit * seen.rows if isinstance(limit, float) else limit
         reason[df > most] = f"more common than max_df={limit} allows"
     reason[df < min_df] = f"in fewer than {min_df} new rows"
     candidates = np.flatnonzero(reason == "")
@@ -131,14 +131,14 @@ def choose_features(
         order = np.argsort(-totals[candidates], kind="stable")
         reason[candidates[order[int(grow) :]]] = f"not among the {int(grow)} most frequent"
     taken = reason == ""
-    names = counts.vocabulary.names
+    names = found.names
     all_new = [
         NewFeature(names[c], int(d), float(t)) for c, d, t in zip(columns, df, totals, strict=True)
     ]
     added = [f for f, is_taken in zip(all_new, taken, strict=True) if is_taken]
     out = [f for f, is_taken in zip(all_new, taken, strict=True) if not is_taken]
     said, how_many = np.unique(reason[~taken].astype(str), return_counts=True)
-    known = {**counts.vocabulary.descriptions, **vocabulary.descriptions}
+    known = {**found.descriptions, **vocabulary.descriptions}
     return Growth(
         Vocabulary([*vocabulary.names, *(f.name for f in added)], known) if added else vocabulary,
         tuple(added),
@@ -168,7 +168,11 @@ class FeatureStart:
 
 @torch.no_grad()
 def feature_start(
-    network: HybridModel, train: CountMatrix, transform: FeatureTransform, n_known: int
+    network: HybridModel,
+    train: CountMatrix,
+    seen: RunningCounts,
+    transform: FeatureTransform,
+    n_known: int,
 ) -> FeatureStart:
     """Choose where the parameters of the last V − `n_known` features of the rows start.
 
@@ -177,19 +181,18 @@ def feature_start(
     network
         Before it grows.
     train
-        The rows that it is going to learn from, V features. None is empty.
+        The rows that it is going to learn from, V features, or some of them. None is empty.
+    seen
+        Counts of all of them.
     transform
         What the encoder sees of all V features.
     """
-    seen = RunningCounts.of(train.csr)
     known, new = train.csr[:, :n_known], train.csr[:, n_known:]
     weight = _company_mean(network.generative.decoder.weight, known, new, seen.idf()[:n_known])
     rows = _spread(train.n_rows, _CALIBRATION_ROWS)
     features = SparseRows.from_scipy(transform.apply(train.csr[rows])[:, :n_known], weight.device)
     counts = SparseRows.from_scipy(train.csr[rows], weight.device)
-    bias = _calibrated(
-        network, weight, features, counts, torch.from_numpy(seen.totals[n_known:]), train
-    )
+    bias = _calibrated(network, weight, features, counts, seen, n_known)
     log_r = None
     if isinstance(network.generative.likelihood, NegativeBinomial):
         found = marginal_log_dispersion(csr_array(new), seen.unigram()[n_known:], train.totals)
@@ -230,8 +233,8 @@ def _calibrated(
     weight: Tensor,
     features: SparseRows,
     counts: SparseRows,
-    totals: Tensor,
-    train: CountMatrix,
+    seen: RunningCounts,
+    n_known: int,
 ) -> Tensor:
     """The biases under which each new feature's expected count in these rows is as it was: (n,).
 
@@ -242,8 +245,9 @@ def _calibrated(
     h = decoder.hidden(network.amortized(features).mean)
     rest = log_sum_exp(h, decoder.weight, decoder.bias)[:, None].double()
     exposure = likelihood.exposure(counts).double()
-    typical = likelihood.typical_exposure(train.totals.mean())
-    target = totals.to(rest) / train.n_rows * (exposure.mean() / typical)
+    typical = likelihood.typical_exposure(seen.mean_total)
+    totals = torch.from_numpy(seen.totals[n_known:]).to(rest)
+    target = totals / seen.rows * (exposure.mean() / typical)
     if likelihood.most is not None:
         target = target.clamp(max=likelihood.most - 1e-4)
     slope = (h @ weight.T).double()

@@ -1,21 +1,28 @@
-"""The rows of an update: new ones, and old ones that are rehearsed."""
+"""The rows of an update: new ones, in memory or streamed, and old ones that are rehearsed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, vstack
 
-from longtail.data import CountMatrix, Vocabulary, split_rows
+from longtail.data import BatchSource, CountMatrix, Vocabulary, split_rows
 from longtail.errors import DataError
-from longtail.estimator.prepare import MOST_VALID_ROWS, TrainingRows, prepare, require_values
-from longtail.estimator.updating.growing import Growth
+from longtail.estimator.prepare import MOST_VALID_ROWS, prepare, require_values
+from longtail.estimator.running import RunningCounts
+from longtail.estimator.updating.growing import Growth, choose_features
+from longtail.estimator.updating.settings import UpdateSettings
+from longtail.evaluation.evaluate import make_batches
+from longtail.features import FeatureTransform
 
 if TYPE_CHECKING:
     from longtail.estimator.nfa import NonlinearFactorAnalysis
 
-__all__ = ["Retained", "given_rows", "new_rows", "retained_rows", "stacked"]
+__all__ = ["NewRows", "Retained", "new_rows", "retained_rows", "stacked"]
 
 
 class Retained(NamedTuple):
@@ -25,7 +32,82 @@ class Retained(NamedTuple):
     held_out: CountMatrix
 
 
-def given_rows(model: NonlinearFactorAnalysis, X: Any) -> CountMatrix:
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """New rows over the grown vocabulary, without empty ones.
+
+    Attributes
+    ----------
+    growth
+        The vocabulary, and what is new in it.
+    seen
+        Counts of the rows to learn from.
+    sample
+        Rows to learn from that are in memory: all, or some of a stream.
+    valid
+        Rows held out, if any.
+    dropped, median_total, unseen_mass
+        Empty rows left out; median total count of a row; share of the count that is left out.
+    batches
+        Makes batches of the rows, and of others to be mixed with them.
+    rehearses
+        Whether other rows can be mixed in.
+    """
+
+    growth: Growth
+    seen: RunningCounts
+    sample: CountMatrix
+    valid: CountMatrix | None
+    dropped: int
+    median_total: float
+    unseen_mass: float
+    batches: Callable[[FeatureTransform, CountMatrix | None], BatchSource]
+    rehearses: bool = True
+
+
+def new_rows(
+    model: NonlinearFactorAnalysis, X: Any, settings: UpdateSettings, seed: int
+) -> NewRows:
+    """Rows in memory, over the vocabulary that they make the model's grow to.
+
+    Raises
+    ------
+    DataError
+        If they are no counts, or none has a feature that the model knows or takes in.
+    """
+    counts = _given(model, X)
+    growth = choose_features(
+        counts.vocabulary,
+        RunningCounts.of(counts.csr),
+        model.vocabulary_,
+        grow=settings.grow,
+        min_df=settings.min_df,
+        settings=model.read_settings_,
+    )
+    aligned, unseen = counts.align(growth.vocabulary)
+    if aligned.nnz == 0:
+        raise no_known_feature(counts.n_rows)
+    fraction = float(model.validation_fraction)
+    rows = prepare(aligned, None, validation_fraction=fraction, seed=seed, stacklevel=6)
+    train = rows.train
+
+    def batches(transform: FeatureTransform, more: CountMatrix | None) -> BatchSource:
+        every = train if more is None else stacked(train, more)
+        return make_batches(every, transform, int(model.batch_size))
+
+    return NewRows(
+        growth=growth,
+        seen=RunningCounts.of(train.csr),
+        sample=train,
+        valid=rows.valid,
+        dropped=rows.dropped,
+        median_total=float(np.median(train.totals)),
+        unseen_mass=unseen.mass,
+        batches=batches,
+    )
+
+
+def _given(model: NonlinearFactorAnalysis, X: Any) -> CountMatrix:
     """New rows with all their features; aligned by position where there are no names."""
     counts = CountMatrix.from_any(X, counts=model.counts)
     if not (counts.vocabulary.named and model.vocabulary_.named):
@@ -34,19 +116,12 @@ def given_rows(model: NonlinearFactorAnalysis, X: Any) -> CountMatrix:
     return counts
 
 
-def new_rows(
-    model: NonlinearFactorAnalysis, counts: CountMatrix, growth: Growth, seed: int
-) -> tuple[TrainingRows, float]:
-    """Rows to train and to validate on, and the share of the count that is left out."""
-    aligned, unseen = counts.align(growth.vocabulary)
-    if aligned.nnz == 0:
-        raise DataError(
-            f"None of the {counts.n_rows:,} new rows has a count of a feature that the model "
-            "knows or takes in. Check how they were read, or lower min_df."
-        )
-    fraction = float(model.validation_fraction)
-    rows = prepare(aligned, None, validation_fraction=fraction, seed=seed, stacklevel=6)
-    return rows, unseen.mass
+def no_known_feature(n_rows: int) -> DataError:
+    """The error for rows that a model can learn nothing from."""
+    return DataError(
+        f"None of the {n_rows:,} new rows has a count of a feature that the model knows or takes "
+        "in. Check how they were read, or lower min_df."
+    )
 
 
 def retained_rows(

@@ -10,25 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from longtail.data import CountMatrix
+from longtail.data.stream import CountStream
 from longtail.errors import DataWarning
 from longtail.estimator.about import environment
 from longtail.estimator.network import resolve_device
 from longtail.estimator.parameters import continuing_config
-from longtail.estimator.prepare import TrainingRows
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.changes import bounds, drift, forgetting, idf_change
-from longtail.estimator.updating.growing import Growth, choose_features, feature_start, grown
+from longtail.estimator.updating.growing import feature_start, grown
 from longtail.estimator.updating.report import BoundChange, UpdateReport
 from longtail.estimator.updating.rows import (
+    NewRows,
     Retained,
-    given_rows,
     new_rows,
     retained_rows,
     stacked,
 )
 from longtail.estimator.updating.settings import UpdateSettings
-from longtail.evaluation.evaluate import make_batches
+from longtail.estimator.updating.streamed import streamed_rows
 from longtail.features import FeatureTransform
 from longtail.training import Callback, FitResult, History, TrainingConfig
 from longtail.training import fit as run_training
@@ -41,7 +40,7 @@ __all__ = ["continue_fit", "running_counts"]
 
 # Of the fit's peak. Adam starts with empty moments and steps of full size, and the decay of the
 # weights is proportional to it: at the peak itself an update would undo more than it adds.
-_RATE_SHARE = 0.25
+_RATE_SHARE = 0.5
 
 
 def continue_fit(
@@ -58,18 +57,11 @@ def continue_fit(
     ParameterError, DataError, NonFiniteError
     """
     model.check_parameters()
-    counts = given_rows(model, X)
-    growth = choose_features(
-        counts,
-        model.vocabulary_,
-        grow=settings.grow,
-        min_df=settings.min_df,
-        settings=model.read_settings_,
-    )
     seed = _seed(model, settings)
-    rows, unseen_mass = new_rows(model, counts, growth, seed)
-    retained = retained_rows(model, retain, growth.vocabulary, seed)
-    updated = _grown_copy(model, growth, rows.train, settings)
+    begin = streamed_rows if isinstance(X, CountStream) else new_rows
+    rows = begin(model, X, settings, seed)
+    retained = retained_rows(model, retain, rows.growth.vocabulary, seed)
+    updated = _grown_copy(model, rows, settings)
     rate = settings.learning_rate or _RATE_SHARE * float(model.learning_rate)
     config = continuing_config(
         model.get_params(deep=False), seed, epochs=settings.epochs, learning_rate=rate
@@ -81,11 +73,11 @@ def continue_fit(
         change = BoundChange.of(before, bounds(updated, rows.valid, config))
     running = running_counts(updated)
     report = UpdateReport(
-        rows=rows.train.n_rows,
-        tokens=float(rows.train.totals.sum()),
+        rows=int(rows.seen.rows),
+        tokens=float(rows.seen.totals.sum()),
         held_out_rows=0 if rows.valid is None else rows.valid.n_rows,
         dropped_rows=rows.dropped,
-        retained_rows=0 if retained is None else retained.train.n_rows,
+        retained_rows=retained.train.n_rows if retained is not None and rows.rehearses else 0,
         epochs=len(result.history),
         best_epoch=result.best_epoch,
         updates=result.history[-1].updates if len(result.history) else 0,
@@ -93,15 +85,15 @@ def continue_fit(
         seed=seed,
         total_rows=running.rows,
         features=updated.n_features_in_,
-        added=growth.added,
-        left_out=growth.left_out,
-        reasons=growth.reasons,
-        unseen_mass=unseen_mass,
+        added=rows.growth.added,
+        left_out=rows.growth.left_out,
+        reasons=rows.growth.reasons,
+        unseen_mass=rows.unseen_mass,
         idf=idf_change(model, running, settings),
         drift=drift(model, updated, rows.valid, retained),
         new_rows=change,
         old_rows=forgetting(model, updated, retained, config),
-        notes=_notes(running, growth),
+        notes=_notes(running, rows, retained),
     )
     _record(updated, rows, result, report)
     model.__dict__.update(updated.__dict__)
@@ -137,18 +129,18 @@ def _seed(model: NonlinearFactorAnalysis, settings: UpdateSettings) -> int:
 
 
 def _grown_copy(
-    model: NonlinearFactorAnalysis, growth: Growth, train: CountMatrix, settings: UpdateSettings
+    model: NonlinearFactorAnalysis, rows: NewRows, settings: UpdateSettings
 ) -> NonlinearFactorAnalysis:
     """The model with its new features and counts, before it has learnt from the new rows."""
-    running = (
-        running_counts(model)
-        .widened(len(growth.vocabulary))
-        .plus(RunningCounts.of(train.csr), forget=float(settings.forget))
-    )
+    vocabulary = rows.growth.vocabulary
+    before = running_counts(model).widened(len(vocabulary))
+    running = before.plus(rows.seen, forget=float(settings.forget))
     transform = _transform(model, running, settings)
     start = None
-    if growth.added:
-        start = feature_start(model.network_, train, transform, len(model.vocabulary_))
+    if rows.growth.added:
+        start = feature_start(
+            model.network_, rows.sample, rows.seen, transform, len(model.vocabulary_)
+        )
     unigram = running.unigram()
     network = grown(
         model.network_,
@@ -160,7 +152,7 @@ def _grown_copy(
     result = copy.copy(model)
     result.set_fitted(
         network=network,
-        vocabulary=growth.vocabulary.described_like(train.vocabulary),
+        vocabulary=vocabulary.described_like(rows.sample.vocabulary),
         transform=transform,
         unigram=unigram,
         history=model.history_,
@@ -170,7 +162,7 @@ def _grown_copy(
         running=running,
     )
     if hasattr(result, "feature_names_in_"):
-        result.feature_names_in_ = np.asarray(growth.vocabulary.names, dtype=object)
+        result.feature_names_in_ = np.asarray(vocabulary.names, dtype=object)
     return result
 
 
@@ -189,7 +181,7 @@ def _transform(
 
 def _train(
     updated: NonlinearFactorAnalysis,
-    rows: TrainingRows,
+    rows: NewRows,
     retained: Retained | None,
     config: TrainingConfig,
     callbacks: Sequence[Callback],
@@ -197,15 +189,15 @@ def _train(
     """Train the copy in place."""
     if config.epochs == 0:
         return FitResult(History(), 0, "no epochs asked for")
-    train, valid = rows.train, rows.valid
+    valid, rehearsed = rows.valid, None
     if retained is not None:
-        train = stacked(train, retained.train)
+        rehearsed = retained.train
         valid = retained.held_out if valid is None else stacked(valid, retained.held_out)
     bar = ProgressBar(label="update") if updated.verbose else None
     try:
         return run_training(
             updated.network_.requires_grad_(True),
-            make_batches(train, updated.transform_, config.batch_size),
+            rows.batches(updated.transform_, rehearsed),
             valid,
             updated.transform_,
             config,
@@ -219,7 +211,7 @@ def _train(
 
 
 def _record(
-    updated: NonlinearFactorAnalysis, rows: TrainingRows, result: FitResult, report: UpdateReport
+    updated: NonlinearFactorAnalysis, rows: NewRows, result: FitResult, report: UpdateReport
 ) -> None:
     """Put the update into the model's history and the facts of its fit."""
     done = updated.history_
@@ -229,16 +221,15 @@ def _record(
             replace(record, epoch=record.epoch + epochs, updates=record.updates + updates)
         )
     updated.history_, updated.n_iter_ = done, len(done)
-    was, train = updated.fit_info_, rows.train
-    share = train.n_rows / (train.n_rows + was["train_rows"])
-    median = float(np.median(train.totals))
+    was = updated.fit_info_
+    share = report.rows / (report.rows + was["train_rows"])
     info = was | {
-        "train_rows": was["train_rows"] + train.n_rows,
+        "train_rows": was["train_rows"] + report.rows,
         "valid_rows": was["valid_rows"] + report.held_out_rows,
         "dropped_rows": was["dropped_rows"] + rows.dropped,
         "train_tokens": was["train_tokens"] + report.tokens,
         # Two medians do not make one: their mean, weighted by rows.
-        "median_total": (1 - share) * was["median_total"] + share * median,
+        "median_total": (1 - share) * was["median_total"] + share * rows.median_total,
         "environment": environment(str(resolve_device(updated.device))),
         "updates": [*was.get("updates", ()), report.to_dict()],
     }
@@ -247,8 +238,13 @@ def _record(
     updated.fit_info_, updated.update_report_ = info, report
 
 
-def _notes(running: RunningCounts, growth: Growth) -> tuple[str, ...]:
+def _notes(running: RunningCounts, rows: NewRows, retained: Retained | None) -> tuple[str, ...]:
     notes = [running.recovered] if running.recovered else []
-    if growth.added:
+    if rows.growth.added:
         notes.append("new features are counted from this update on: in earlier rows they are 0")
+    if retained is not None and not rows.rehearses:
+        notes.append(
+            "retained rows measure what was forgotten and are not rehearsed: put old rows among "
+            "those that are streamed"
+        )
     return tuple(notes)
