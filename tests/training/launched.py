@@ -173,8 +173,10 @@ def other_data(folder, processes):
 
 
 def hang(folder):
-    """The second process stops answering in the middle of an epoch."""
+    """The second process is slow before training, and stops answering in the middle of it."""
     processes = join_processes("cpu", timeout=3)
+    if processes.rank == 1:
+        time.sleep(4)
 
     def sleep(batch):
         Path(folder, "asleep").touch()

@@ -179,9 +179,9 @@ def test_a_process_that_hangs_is_given_up(tmp_path):
 def test_one_of_two_is_killed_and_the_fit_goes_on(tmp_path):
     rows = topic_counts(200, 20, seed=3)
     words = [" ".join(f"w{i}" for i in row.nonzero()[0] for _ in range(row[i])) for row in rows]
-    pl.DataFrame({"text": words}).write_parquet(tmp_path / "data.parquet")
+    pl.DataFrame({"text": words}).write_parquet(tmp_path / "data.parquet", row_group_size=30)
     out = tmp_path / "model"
-    fit = ["fit", tmp_path / "data.parquet", "--text-column", "text"]
+    fit = ["fit", tmp_path / "data.parquet", "--text-column", "text", "--stream"]
     fit += ["--n-components", "3", "--n-hidden", "8", "--epochs", "40", "--batch-size", "20"]
     fit += ["--patience", "0", "--json"]
 
@@ -226,6 +226,7 @@ def wait_for(condition, process):
 def test_one_process_has_nobody_to_tell():
     alone = OneProcess()
     assert (alone.rank, alone.world, alone.is_first, alone.part) == (0, 1, True, Part(0, 1))
+    alone.barrier()
     assert alone.any([True, False]) == [True, False]
     assert alone.gather("a") == ["a"]
     assert alone.broadcast("a") == "a"

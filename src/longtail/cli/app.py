@@ -10,7 +10,7 @@ import signal
 import sys
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -78,18 +78,23 @@ def main() -> None:
     try:
         app()
     except (NonFiniteError, ProcessError, WriteError) as error:
-        log(f"failed: {error}")
-        sys.exit(1)
+        _leave(f"failed: {error}", 1)
     except LongtailError as error:
-        log(f"error: {error}")
-        sys.exit(2)
+        _leave(f"error: {error}", 2)
     except Interrupted as interrupt:
-        log(f"interrupted. {interrupt}".rstrip())
-        sys.exit(1)
+        _leave(f"interrupted. {interrupt}".rstrip(), 1)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    # A launcher tells the other processes to end once one has failed: this one is about to.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    log(message)
+    sys.exit(code)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -51,23 +51,14 @@ class Between:
 
     def tell(self, action: Callable[[Callback], None]) -> str | None:
         """Call each callback; why one of them wants to stop, if so."""
-
-        def call() -> str | None:
-            try:
-                for callback in self._callbacks:
-                    action(callback)
-            except StopTraining as stop:
-                return str(stop) or "stopped by a callback"
-            return None
-
-        return on_first(self._processes, call)
+        return on_first(self._processes, lambda: self._call(action))
 
     def after_batch(self) -> str | None:
         """Why training stops here, or None if it goes on."""
         state = self._run.state
         reason = None
         if self._processes.is_first:
-            reason = self._batch_end(state.epoch + 1, state.sums.rows)
+            reason = self._call(lambda c: c.on_batch_end(state.epoch + 1, state.sums.rows))
         due = self._processes.is_first and time.monotonic() - self._last >= self._every
         stop, sent, due = self._processes.any([reason is not None, self._signals.pending, due])
         if stop or sent or due:
@@ -101,10 +92,10 @@ class Between:
         on_first(self._processes, save)
         self._last = time.monotonic()
 
-    def _batch_end(self, epoch: int, rows_done: int) -> str | None:
+    def _call(self, action: Callable[[Callback], None]) -> str | None:
         try:
             for callback in self._callbacks:
-                callback.on_batch_end(epoch, rows_done)
+                action(callback)
         except StopTraining as stop:
             return str(stop) or "stopped by a callback"
         return None

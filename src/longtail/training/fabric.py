@@ -2,7 +2,7 @@
 
 Gradients go through PyTorch's DistributedDataParallel. Two groups of all processes differ in how
 long they wait for one that is silent but alive: the default group a stated time, in which every
-process works on the same batch; the other one a week, for what the first process does alone.
+process works on the same batch; the other one a week, for what one process does alone.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def join_processes(device: str = "auto", *, timeout: float = TIMEOUT) -> Process
             devices=launched.per_machine,
             num_nodes=launched.world // launched.per_machine,
         )
-        fabric.launch()
+        if not distributed.is_initialized():  # as it is under `fabric run`
+            fabric.launch()
         return FabricProcesses(fabric, timeout)
     except (RuntimeError, ValueError) as error:
         raise ProcessError(
@@ -175,6 +176,11 @@ class FabricProcesses:
         """Of several GPUs in a machine, its own."""
         return self._fabric.device if device.type == self._fabric.device.type else device
 
+    def barrier(self) -> None:
+        """Wait until all are here, as long as it takes."""
+        with self.contact():
+            distributed.barrier(group=self._patient)
+
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """For each flag, whether it is set in any of them."""
         with self.contact():
@@ -235,4 +241,4 @@ def _of_contact(error: RuntimeError) -> bool:
     if isinstance(error, distributed.DistError):
         return True
     text = str(error).lower()
-    return any(word in text for word in ("gloo", "nccl", "timed out", "timeout", "connection"))
+    return any(word in text for word in ("gloo", "nccl", "pair closure", "processgroup"))

@@ -103,6 +103,7 @@ def fit(
     processes = OneProcess() if processes is None else processes
     device = processes.device(torch.device(device))
     with processes.contact(), HeldSignals(checkpoints is not None) as signals:
+        processes.barrier()  # reading may take one much longer than another
         if checkpoints is not None:
             _require_same(checkpoints.fingerprint, processes)
         run = Run(model, train, valid, transform, config, device, processes)

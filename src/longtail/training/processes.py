@@ -15,7 +15,6 @@ from longtail.errors import LongtailError, ProcessError
 __all__ = ["OneProcess", "Processes", "on_first"]
 
 T = TypeVar("T")
-Action = Callable[[], T]
 
 
 class Processes(Protocol):
@@ -46,6 +45,10 @@ class Processes(Protocol):
 
     def device(self, device: torch.device) -> torch.device:
         """Where this one computes: of several GPUs in a machine, its own."""
+        ...
+
+    def barrier(self) -> None:
+        """Wait until all are here, as long as it takes."""
         ...
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
@@ -81,6 +84,9 @@ class OneProcess:
     def device(self, device: torch.device) -> torch.device:
         """The device itself."""
         return device
+
+    def barrier(self) -> None:
+        """Nobody to wait for."""
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """The flags themselves."""
