@@ -12,6 +12,7 @@ __all__ = [
     "ArchiveWriteError",
     "CheckpointError",
     "CheckpointWriteError",
+    "CorruptBlockError",
     "DataError",
     "DataWarning",
     "LongtailError",
@@ -29,6 +30,10 @@ class LongtailError(Exception):
 
 class DataError(LongtailError, ValueError):
     """The data given cannot be read as counts, or not with these settings."""
+
+
+class CorruptBlockError(DataError):
+    """A part of a data set is damaged; names file and row group."""
 
 
 class ParameterError(LongtailError, ValueError):

@@ -72,7 +72,7 @@ def test_lists_of_codes(tmp_path, name):
     assert counts.row_ids.to_list() == [0, 1, 2]
     counts = read_counts(path, feature_column="codes", row_column="record")
     assert counts.row_ids.to_list() == ["r1", "r2", "r3"]
-    with pytest.raises(DataError, match="elements count 1 each, so value_column='record'"):
+    with pytest.raises(DataError, match=r"value_column='record' must hold a list of as many"):
         read_counts(path, feature_column="codes", value_column="record")
 
 

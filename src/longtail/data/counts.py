@@ -293,13 +293,14 @@ class CountMatrix:
         dropped = self.n_rows - len(kept)
         return (self[kept] if dropped else self), dropped
 
-    def align(self, vocabulary: Vocabulary) -> tuple[CountMatrix, Unseen]:
+    def align(self, vocabulary: Vocabulary, *, is_part: bool = False) -> tuple[CountMatrix, Unseen]:
         """Put the columns into the order of another vocabulary, by name.
 
         Features that `vocabulary` does not have are removed and counted; features that are
         missing here become empty columns. If either side has no names, columns are matched by
         position and the widths must agree. Descriptions are those of `vocabulary`, or of this
-        matrix if it has none.
+        matrix if it has none. Rows that are a part of larger data (`is_part`) need have no
+        feature in common with it.
 
         Raises
         ------
@@ -315,7 +316,7 @@ class CountMatrix:
                 raise width_error(self.vocabulary, vocabulary)
             return replace(self, vocabulary=vocabulary), NOTHING_UNSEEN
         target = vocabulary.codes(self.vocabulary.names)
-        if not np.any(target >= 0):
+        if not (is_part or np.any(target >= 0)):
             raise none_in_common(self.vocabulary, vocabulary)
         return self._with_columns(target, vocabulary), self._unseen(target < 0, vocabulary)
 

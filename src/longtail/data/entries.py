@@ -11,14 +11,14 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import coo_array, csr_array
 
-from longtail.data.coerce import to_table
+from longtail.data.coerce import as_row_ids, to_table
 from longtail.data.counts import CountMatrix
 from longtail.data.settings import ReadSettings
 from longtail.data.tables import tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["Entries", "count_edges", "count_entries", "count_matrix"]
+__all__ = ["Entries", "count_edges", "count_entries", "count_matrix", "no_counts"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,13 @@ def count_entries(entries: Entries, row_order: pl.Series, settings: ReadSettings
     return count_matrix(
         matrix, replace(settings, min_value=None), vocabulary=Vocabulary(names.to_list())
     )
+
+
+def no_counts(row_ids: pl.Series) -> CountMatrix:
+    """Rows without a count, and without a feature: what a part of a table may hold."""
+    csr = csr_array((len(row_ids), 0), dtype=np.float32)
+    csr.has_canonical_format = True
+    return CountMatrix(csr, as_row_ids(row_ids, len(row_ids)), Vocabulary([]))
 
 
 def count_edges(entries: Entries, source: str) -> CountMatrix:

@@ -1,4 +1,4 @@
-"""Long tables, one (row, feature, count) entry a line → counts."""
+"""Tables of entries → counts: one (row, feature, count) a line, or lists of them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,36 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.data.counts import CountMatrix
-from longtail.data.entries import Entries, count_edges, count_entries
+from longtail.data.entries import Entries, count_edges, count_entries, no_counts
 from longtail.data.ratings import HOW_TO_BINARIZE, describe_ratings
 from longtail.data.settings import ReadSettings
-from longtail.data.tables import TableFile, open_table, tidy_ids
+from longtail.data.tables import TableFile, tidy_ids
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["read_long_table"]
+__all__ = ["count_long_table", "entries_in_lines"]
 
+_GATHER = (
+    "Gather each row into one line first, with Polars: frame.group_by('row', "
+    "maintain_order=True).agg('feature', 'count').write_parquet('gathered.parquet'), and name "
+    "the columns of lists with feature_column= and value_column=."
+)
 _KEY_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
 
 
-def read_long_table(path: Path, settings: ReadSettings) -> CountMatrix:
-    """Read a table whose lines say how often a row (user, record) has a feature (item, code).
+def count_long_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
+    """Count a table whose lines say how often a row (user, record) has a feature (item, code).
 
     Rows come in order of first appearance, features sorted by name; the counts of a pair that
     occurs more than once are summed. If the cells of the feature column are lists, every
-    element is an entry; then an empty list makes an empty row.
+    element is an entry, whose count stands in the list of the value column at the same place;
+    then an empty list makes an empty row.
 
     Raises
     ------
     DataError
-        If a column is unknown, a key is missing, or a count is not a number or negative.
+        If a column is unknown, a key is missing, or a count is not a number or negative. Of a
+        part of a table: if its lines are not whole rows.
     """
-    table = open_table(path, settings.format, settings.encoding)
     assert settings.feature_column is not None  # ReadSettings checks it
     feature = table.require(settings.feature_column, "feature_column")
     row = value = None
@@ -42,29 +48,62 @@ def read_long_table(path: Path, settings: ReadSettings) -> CountMatrix:
     if settings.value_column is not None:
         value = table.require(settings.value_column, "value_column")
     frame = table.load([name for name in (row, feature, value) if name is not None])
-    if len(frame) == 0:
-        raise DataError(f"'{path}' has columns but no rows; expected at least one entry.")
+    if len(frame) == 0 and not table.is_part:
+        raise DataError(f"'{table.path}' has columns but no rows; expected at least one entry.")
     if settings.feature_separator is not None:
         frame = frame.with_columns(_split_cells(frame[feature], settings.feature_separator, table))
     rows = _rows(frame, row, feature, table)
     row_order = rows.unique(maintain_order=True)
-    features = frame[feature]
-    if isinstance(features.dtype, pl.List):
-        _check_lists_apply(feature, value, settings, table)
-        rows, features = _explode(rows, features, table)
-    values = _values(frame, value, table, settings)
-    entries = Entries(rows, _checked_keys(features, table), values)
+    if table.is_part:
+        _check_whole_rows(frame[feature], len(frame), row_order, table)
+    places = None
+    if isinstance(frame[feature].dtype, pl.List):
+        _check_lists_apply(frame, feature, value, settings, table)
+        places = np.repeat(np.arange(len(frame)), frame[feature].list.len().fill_null(0))
+        _check_elements(frame[feature], table)
+        frame = _exploded(frame, feature, value)
+        rows = rows.gather(places)
+        if len(frame) == 0 and not table.is_part:
+            raise DataError(f"Every list in column {feature!r} of '{table.path}' is empty.")
+    values = _values(frame, value, table, settings, places)
+    entries = Entries(rows, _checked_keys(frame[feature], table), values)
     if settings.min_value is not None and values is not None:
         entries = entries[values >= settings.min_value]
-        if len(entries.rows) == 0:
+        if len(entries.rows) == 0 and not table.is_part:
             raise DataError(
-                f"No entry of '{path}' is left with min_value={settings.min_value:g}: the largest "
-                f"in column {value!r} is {values.max():g}. Lower min_value."
+                f"No entry of '{table.path}' is left with min_value={settings.min_value:g}: the "
+                f"largest in column {value!r} is {values.max():g}. Lower min_value."
             )
     if settings.symmetric:
-        return count_edges(entries, f"'{path}'")
+        return count_edges(entries, f"'{table.path}'")
+    if table.is_part:
+        if len(entries.rows) == 0:
+            return no_counts(row_order)
+        return CountMatrix.from_any(count_entries(entries, row_order, settings), row_ids=row_order)
     counts = count_entries(entries, row_order, settings)
     return counts if row is None else CountMatrix.from_any(counts, row_ids=tidy_ids(row_order))
+
+
+def entries_in_lines(path: Path | str) -> DataError:
+    """The error about a table of one entry a line that is to be read part by part."""
+    return DataError(
+        f"'{path}' has one entry a line, and a row's entries may be in several parts of the data, "
+        f"so it cannot be read part by part. {_GATHER}"
+    )
+
+
+def _check_whole_rows(
+    features: pl.Series, n_lines: int, row_order: pl.Series, table: TableFile
+) -> None:
+    """Refuse a part of a table whose lines are entries: the rest of a row may be elsewhere."""
+    if not isinstance(features.dtype, pl.List) and features.dtype != pl.Null:
+        raise entries_in_lines(table.path)
+    if len(row_order) < n_lines:
+        raise DataError(
+            f"Of the {n_lines:,} lines of '{table.path}' only {len(row_order):,} have a row key "
+            f"of their own in column {row_order.name!r}; read part by part, every line must be a "
+            f"whole row. {_GATHER}"
+        )
 
 
 def _split_cells(cells: pl.Series, separator: str, table: TableFile) -> pl.Series:
@@ -89,14 +128,30 @@ def _split_cells(cells: pl.Series, separator: str, table: TableFile) -> pl.Serie
 
 
 def _check_lists_apply(
-    feature: str, value: str | None, settings: ReadSettings, table: TableFile
+    frame: pl.DataFrame,
+    feature: str,
+    value: str | None,
+    settings: ReadSettings,
+    table: TableFile,
 ) -> None:
-    """Refuse the settings that make no sense of a column of lists."""
-    if value is not None:
+    """Refuse what makes no sense of a column of lists."""
+    if value is not None and not isinstance(frame[value].dtype, pl.List):
         raise DataError(
-            f"Column {feature!r} of '{table.path}' holds lists, whose elements count 1 each, so "
-            f"value_column={value!r} cannot apply. Leave it out."
+            f"Column {feature!r} of '{table.path}' holds lists, so that value_column={value!r} "
+            f"must hold a list of as many counts, but it is of type {frame[value].dtype}. Leave it "
+            "out, and every element counts 1."
         )
+    if value is not None:
+        lengths = [frame[name].list.len().fill_null(0) for name in (feature, value)]
+        differ = lengths[0] != lengths[1]
+        if differ.any():
+            first = int(differ.arg_max() or 0)
+            raise DataError(
+                f"{int(differ.sum()):,} lists in column {value!r} of '{table.path}' are not as "
+                f"long as those of features in column {feature!r}, the first at "
+                f"{table.place(first)}: {lengths[1][first]} against {lengths[0][first]}. Give "
+                "every element one count."
+            )
     if settings.symmetric:
         raise DataError(
             f"Column {feature!r} of '{table.path}' holds lists, but with symmetric=True every line "
@@ -114,7 +169,7 @@ def _rows(frame: pl.DataFrame, row: str | None, feature: str, table: TableFile) 
             "hold several codes each, name what stands between them with feature_separator=. "
             f"Columns: {', '.join(map(repr, table.columns))}."
         )
-    return pl.Series("row_id", np.arange(len(frame), dtype=np.int64))
+    return table.row_numbers(len(frame))
 
 
 def _checked_keys(keys: pl.Series, table: TableFile) -> pl.Series:
@@ -135,9 +190,16 @@ def _checked_keys(keys: pl.Series, table: TableFile) -> pl.Series:
 
 
 def _values(
-    frame: pl.DataFrame, column: str | None, table: TableFile, settings: ReadSettings
+    frame: pl.DataFrame,
+    column: str | None,
+    table: TableFile,
+    settings: ReadSettings,
+    places: npt.NDArray[np.int64] | None,
 ) -> npt.NDArray[np.float64] | None:
-    """Check the counts of the entries; those that min_value leaves out may be negative."""
+    """Check the counts of the entries; those that min_value leaves out may be negative.
+
+    `places` are the lines of the entries, where a line has several.
+    """
     if column is None:
         return None
     given = frame[column]
@@ -155,11 +217,12 @@ def _values(
     bad = bad.fill_null(True)
     if bad.any():
         first = int(bad.arg_max() or 0)
+        line = first if places is None else int(places[first])
         negative = " " + HOW_TO_BINARIZE if (values < 0).any() else ""
         raise DataError(
             f"{int(bad.sum()):,} of {len(values):,} entries in column {column!r} of "
             f"'{table.path}' are no counts (finite numbers, 0 or more); the first is "
-            f"{frame[column][first]!r} at {table.place(first)}. Correct or remove those entries."
+            f"{frame[column][first]!r} at {table.place(line)}. Correct or remove those entries."
             + negative
         )
     found = values.to_numpy()
@@ -170,7 +233,7 @@ def _values(
 def _notice_ratings(
     values: npt.NDArray[np.float64], column: str, table: TableFile, settings: ReadSettings
 ) -> None:
-    if settings.binarize or settings.min_value is not None:
+    if settings.binarize or settings.min_value is not None or table.is_part:
         return
     ratings = describe_ratings(values)
     if ratings is not None:
@@ -182,8 +245,8 @@ def _notice_ratings(
         )
 
 
-def _explode(rows: pl.Series, lists: pl.Series, table: TableFile) -> tuple[pl.Series, pl.Series]:
-    """Make one entry of each list element, and none of a missing or empty list."""
+def _check_elements(lists: pl.Series, table: TableFile) -> None:
+    """Refuse lists with missing elements."""
     holes = lists.list.eval(pl.element().is_null().any()).list.first().fill_null(False)
     if holes.any():
         first = int(holes.arg_max() or 0)
@@ -191,8 +254,9 @@ def _explode(rows: pl.Series, lists: pl.Series, table: TableFile) -> tuple[pl.Se
             f"{int(holes.sum()):,} lists in column {lists.name!r} of '{table.path}' hold missing "
             f"elements, the first at {table.place(first)}. Remove those elements."
         )
-    frame = pl.DataFrame([rows.alias("row"), lists.alias("feature")])
-    frame = frame.filter(pl.col("feature").list.len() > 0).explode("feature")
-    if len(frame) == 0:
-        raise DataError(f"Every list in column {lists.name!r} of '{table.path}' is empty.")
-    return frame["row"], frame["feature"].alias(lists.name)
+
+
+def _exploded(frame: pl.DataFrame, feature: str, value: str | None) -> pl.DataFrame:
+    """Make one entry of each list element, and none of a missing or empty list."""
+    columns = [feature] if value is None else [feature, value]
+    return frame.select(columns).filter(pl.col(feature).list.len() > 0).explode(columns)

@@ -17,23 +17,28 @@ from longtail.data.descriptions import describe
 from longtail.data.docword import read_docword
 from longtail.data.formats import FORMATS, known_formats, resolve_format
 from longtail.data.h5ad import read_h5ad
-from longtail.data.interactions import read_long_table
+from longtail.data.interactions import count_long_table
 from longtail.data.limits import has_limits, limit_features
 from longtail.data.lines import read_baskets, read_edges
 from longtail.data.matrices import read_bow, read_mtx, read_npz, read_svmlight, widen
 from longtail.data.settings import ReadSettings, check_field_names
-from longtail.data.text import read_directory, read_lines, read_text_table
+from longtail.data.tables import TableFile, open_table
+from longtail.data.text import count_text_table, read_directory, read_lines
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["read_counts", "read_like"]
+__all__ = ["check_applicable", "count_part", "read_counts", "read_like"]
 
 Reader = Callable[[Path, ReadSettings], CountMatrix]
 
 
 def _read_table(path: Path, settings: ReadSettings) -> CountMatrix:
-    reader = read_long_table if settings.is_long_table else read_text_table
-    return reader(path, settings)
+    return _count_table(open_table(path, settings.format, settings.encoding), settings)
+
+
+def _count_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
+    count = count_long_table if settings.is_long_table else count_text_table
+    return count(table, settings)
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(
@@ -192,11 +197,11 @@ def _format_for(path: Path, settings: ReadSettings) -> str:
             f"row_column and feature_column apply to tables, but '{path}' is read as {found} "
             f"({FORMATS[found].about}). Leave them out, or pass another format=."
         )
-    _check_applicable(path, found, settings)
+    check_applicable(path, found, settings)
     return found
 
 
-def _check_applicable(path: Path, found: str, settings: ReadSettings) -> None:
+def check_applicable(path: Path | str, found: str, settings: ReadSettings) -> None:
     """Refuse settings that would change nothing in data of this format."""
     holds = FORMATS[found].holds
     is_text = holds == "texts" or (holds == "table" and not settings.is_long_table)
@@ -268,12 +273,26 @@ def _kind(format: str, settings: ReadSettings) -> str:
 
 def _read(path: Path, settings: ReadSettings) -> CountMatrix:
     """Read every feature and check the counts; the result has its settings."""
-    counts = READERS[settings.format](path, settings)
+    return _finished(READERS[settings.format](path, settings), settings)
+
+
+def count_part(table: TableFile, settings: ReadSettings) -> CountMatrix:
+    """Count a part of a table as the whole would be: every feature, sorted by name.
+
+    Raises
+    ------
+    DataError
+        If it cannot be counted with these settings, or its lines are not whole rows.
+    """
+    return _finished(_count_table(table, settings), settings)
+
+
+def _finished(counts: CountMatrix, settings: ReadSettings) -> CountMatrix:
     if counts.settings is None:
         counts = replace(counts, settings=settings)
     if settings.binarize:
         counts = counts.binarized()
-    if settings.counts == "strict":
+    if settings.counts == "strict" and counts.nnz:
         CountMatrix.from_any(counts, counts="strict")
     return counts
 

@@ -44,7 +44,8 @@ class ReadSettings:
     Its cells may be lists: then every element counts once, and without `row_column` every line
     of the table is a row."""
     value_column: str | None = None
-    """Column that holds the count of an entry, in a long table. None: each entry counts 1."""
+    """Column that holds the count of an entry, in a long table; beside a feature column of lists,
+    the lists of their counts. None: each entry counts 1."""
     feature_separator: str | None = None
     """What stands between the codes of a cell of the feature column (``"A01;B02"``), whose cells
     then are lists, or between the items of a line of a ``.basket`` file. White space around a

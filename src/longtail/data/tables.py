@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from longtail.data.files import cannot_read, decode, numbered_lines, read_bytes
@@ -35,12 +36,26 @@ class TableFile:
     load
         Loads columns by name. Those of CSV and TSV files are all strings, because guessing
         types would turn the code ``"010"`` into the number 10.
+    part_from
+        Of a part of a larger table: the number there of its first row. A part may hold nothing
+        to count, and its columns keep their types, whatever is in them. None: a whole table.
     """
 
-    path: Path
+    path: Path | str
     columns: tuple[str, ...]
     first_line: int | None
     load: Callable[[Sequence[str]], pl.DataFrame]
+    part_from: int | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is a part of a larger table."""
+        return self.part_from is not None
+
+    def row_numbers(self, n: int) -> pl.Series:
+        """The numbers of its n rows, in the whole table."""
+        first = self.part_from or 0
+        return pl.Series("row_id", np.arange(first, first + n, dtype=np.int64))
 
     def require(self, name: str, setting: str) -> str:
         """Return `name` if there is such a column.
@@ -61,7 +76,9 @@ class TableFile:
 
     def place(self, row: int) -> str:
         """Say where row number `row` (from 0) stands; cells with line breaks are not counted."""
-        return f"row {row}" if self.first_line is None else f"line {row + self.first_line}"
+        if self.first_line is None:
+            return f"row {row + (self.part_from or 0)}"
+        return f"line {row + self.first_line}"
 
 
 def open_table(path: Path, format: str, encoding: str) -> TableFile:

@@ -11,18 +11,21 @@ from typing import Any
 import polars as pl
 
 from longtail.data.counts import CountMatrix
+from longtail.data.entries import no_counts
 from longtail.data.files import decode, numbered_lines, read_text
 from longtail.data.settings import ReadSettings
-from longtail.data.tables import TableFile, open_table, tidy_ids
+from longtail.data.tables import TableFile, tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
 __all__ = [
     "Documents",
     "count_documents",
+    "count_text_table",
+    "id_column",
     "read_directory",
     "read_lines",
-    "read_text_table",
+    "text_column",
     "tokenizer",
 ]
 
@@ -43,11 +46,14 @@ class Documents:
         Their identifiers, or None for 0, 1, ….
     source
         Where they come from, for messages.
+    is_part
+        Whether there are more elsewhere, so that these may hold no token; they need row ids.
     """
 
     texts: Iterable[str]
     row_ids: pl.Series | list[str] | None
     source: str
+    is_part: bool = False
 
 
 def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix:
@@ -77,6 +83,8 @@ def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix
     except ValueError as error:
         if isinstance(error, DataError) or "empty vocabulary" not in str(error):
             raise
+        if documents.is_part:
+            return no_counts(pl.Series("row_id", documents.row_ids))
         raise DataError(
             f"No document of {documents.source} holds a token: all texts are empty, or consist "
             f"of stop words and of what token_pattern {settings.token_pattern!r} does not match."
@@ -136,22 +144,23 @@ def read_lines(path: Path, settings: ReadSettings) -> CountMatrix:
     return count_documents(Documents(texts, None, f"'{path}'"), settings)
 
 
-def read_text_table(path: Path, settings: ReadSettings) -> CountMatrix:
-    """Count the text column of a table.
+def count_text_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
+    """Count the text column of a table, or of a part of one.
 
     The column that was used is in the result's settings. Missing cells count as empty
-    documents, with a `DataWarning` that says how many.
+    documents; of a whole table, a `DataWarning` says how many.
     """
-    table = open_table(path, settings.format, settings.encoding)
-    text_column = _text_column(table, settings)
-    id_column = _id_column(table, settings)
-    wanted = [text_column] if id_column in (None, text_column) else [text_column, id_column or ""]
+    column = text_column(table, settings)
+    ids = id_column(table, settings)
+    wanted = [column] if ids in (None, column) else [column, ids or ""]
     frame = table.load(wanted)
-    texts = _checked_texts(frame[text_column], table)
-    row_ids = _ids(frame, id_column, required=settings.id_column is not None, path=path)
-    documents = Documents(_iterate(texts), row_ids, f"column {text_column!r} of '{path}'")
+    texts = _checked_texts(frame[column], table)
+    row_ids = _ids(frame, ids, table, required=settings.id_column is not None)
+    documents = Documents(
+        _iterate(texts), row_ids, f"column {column!r} of '{table.path}'", table.is_part
+    )
     counts = count_documents(documents, settings)
-    return replace(counts, settings=replace(settings, text_column=text_column))
+    return replace(counts, settings=replace(settings, text_column=column))
 
 
 def _iterate(texts: pl.Series) -> Iterator[str]:
@@ -160,7 +169,14 @@ def _iterate(texts: pl.Series) -> Iterator[str]:
         yield from texts.slice(start, _SLICE).to_list()
 
 
-def _text_column(table: TableFile, settings: ReadSettings) -> str:
+def text_column(table: TableFile, settings: ReadSettings) -> str:
+    """The column that holds the texts: the one named, or the one that is called so.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or several.
+    """
     if settings.text_column is not None:
         return table.require(settings.text_column, "text_column")
     usual = [name for name in TEXT_COLUMNS if name in table.columns]
@@ -175,38 +191,46 @@ def _text_column(table: TableFile, settings: ReadSettings) -> str:
     )
 
 
-def _id_column(table: TableFile, settings: ReadSettings) -> str | None:
+def id_column(table: TableFile, settings: ReadSettings) -> str | None:
+    """The column that identifies rows: the one named, or one that is called so.
+
+    Of a part, only one named: whether a column identifies rows is seen in the whole.
+    """
     if settings.id_column is not None:
         return table.require(settings.id_column, "id_column")
+    if table.is_part:
+        return None
     return next((name for name in ID_COLUMNS if name in table.columns), None)
 
 
 def _ids(
-    frame: pl.DataFrame, column: str | None, *, required: bool, path: Path
+    frame: pl.DataFrame, column: str | None, table: TableFile, *, required: bool
 ) -> pl.Series | None:
     """Return the id column; one that was only guessed must serve, or it is left out."""
     if column is None:
-        return None
-    ids = tidy_ids(frame[column])
+        return table.row_numbers(len(frame)) if table.is_part else None
+    ids = frame[column] if table.is_part else tidy_ids(frame[column])
     usable = ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum)
     if not required:
         return ids if usable and not ids.null_count() and ids.n_unique() == len(ids) else None
     if not usable:
         raise DataError(
-            f"Column {column!r} of '{path}' cannot identify rows: it is of type {ids.dtype}; "
+            f"Column {column!r} of '{table.path}' cannot identify rows: it is of type {ids.dtype}; "
             "expected strings or whole numbers."
         )
     return ids
 
 
 def _checked_texts(texts: pl.Series, table: TableFile) -> pl.Series:
-    if len(texts) == 0:
+    if len(texts) == 0 and not table.is_part:
         raise DataError(f"'{table.path}' has a header but no rows; expected at least one.")
     if isinstance(texts.dtype, pl.List):
         raise DataError(
             f"Column {texts.name!r} of '{table.path}' holds lists, not texts. To count their "
             f"elements pass feature_column={texts.name!r} instead of text_column."
         )
+    if texts.dtype == pl.Null and table.is_part:
+        return texts.cast(pl.String).fill_null("")
     if texts.dtype == pl.Null:
         raise DataError(f"Column {texts.name!r} of '{table.path}' has no text in any row.")
     if texts.dtype not in (pl.String, pl.Categorical, pl.Enum):
@@ -214,7 +238,7 @@ def _checked_texts(texts: pl.Series, table: TableFile) -> pl.Series:
             f"Column {texts.name!r} of '{table.path}' is of type {texts.dtype}; expected texts."
         )
     missing = texts.null_count()
-    if missing:
+    if missing and not table.is_part:
         first = int(texts.is_null().arg_max() or 0)
         warnings.warn(
             f"{missing:,} of {len(texts):,} texts in column {texts.name!r} of '{table.path}' are "
