@@ -20,6 +20,7 @@ __all__ = [
     "NonFiniteError",
     "NotFittedError",
     "ParameterError",
+    "ScoringError",
     "WriteError",
 ]
 
@@ -66,6 +67,10 @@ class CheckpointWriteError(CheckpointError, WriteError):
 
 class NonFiniteError(LongtailError, ArithmeticError):
     """Training met a NaN or an infinity; names epoch, batch, row and tensor."""
+
+
+class ScoringError(LongtailError):
+    """Rows could not be scored where that was tried: workers ended, hung or see other files."""
 
 
 class MissingExtraError(LongtailError, ImportError):
