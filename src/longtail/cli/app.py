@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
-from longtail.cli import commands, introspect, recommend
+from longtail.cli import commands, introspect, recommend, scoring
 from longtail.cli.explore import explore
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
 from longtail.cli.report import report
 from longtail.cli.tune import tune
-from longtail.errors import LongtailError, NonFiniteError, WriteError
+from longtail.errors import LongtailError, NonFiniteError, ScoringError, WriteError
 
 __all__ = ["app", "main"]
 
@@ -34,8 +34,8 @@ app = typer.Typer(
 app.command()(commands.demo)
 app.command()(fit)
 app.command()(tune)
-app.command()(commands.evaluate)
-app.command()(commands.transform)
+app.command()(scoring.evaluate)
+app.command()(scoring.transform)
 app.command()(commands.info)
 app.command(rich_help_panel="Recommend")(recommend.recommend)
 app.command(rich_help_panel="Recommend")(recommend.rank)
@@ -73,7 +73,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except (NonFiniteError, WriteError) as error:
+    except (NonFiniteError, ScoringError, WriteError) as error:
         log(f"failed: {error}")
         sys.exit(1)
     except LongtailError as error:

@@ -142,6 +142,7 @@ def score_dataset(
             "earlier run, which goes on."
         )
     watch = Watch(job.dataset.n_rows, done, skip_corrupt, progress)
+    watch.advanced(0)
     if pending:
         (engine or LocalEngine()).run(job, model, pending, watch)
     for skipped in watch.skipped:
