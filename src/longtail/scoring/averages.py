@@ -141,9 +141,11 @@ def _variances(parts: Sequence[Path], names: Sequence[str], n: int) -> dict[str,
             table.filter(pl.col("key") % shares == share)
             for table in _tables(parts, ["key", *columns])
         ]
-        groups = pl.concat(tables).group_by("key").agg(pl.col(columns).sum(), pl.len())
+        # In order: sums of the same numbers in another order differ in their last digits.
+        groups = pl.concat(tables).group_by("key", maintain_order=True)
+        sums = groups.agg(pl.col(columns).sum(), pl.len())
         for name, column in zip(names, columns, strict=True):
-            total[name] += float((groups[column] * groups["len"]).sum())
+            total[name] += float((sums[column] * sums["len"]).sum())
     return total
 
 

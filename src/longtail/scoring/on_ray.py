@@ -13,9 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RayEngine"]
 
+_REACH_SECONDS = 10
 _MOST_TASKS = 10_000  # of Ray; each has the next blocks in turn
 
 
@@ -46,8 +49,9 @@ class RayEngine:
     ----------
     address
         Of a running cluster: ``"auto"`` for the one this machine is part of, ``host:port``, or
-        ``ray://host:port`` from outside. None: one is started here, and stopped afterwards, but
-        if this process is connected to one, that is used.
+        ``ray://host:port`` from outside. None: the one that this process is connected to, or that
+        the environment variable RAY_ADDRESS names; else one is started here, and stopped
+        afterwards.
     workers
         Processes that score; None: as many as the CPUs of the cluster allow.
     cpus
@@ -165,30 +169,49 @@ def _connected(ray: Any, address: str | None, cpus: int | None) -> Iterator[None
         if ray.is_initialized():
             yield
             return
+        where = address or os.environ.get("RAY_ADDRESS") or "local"
+        _check_reachable(where)
+        # Of a cluster that is there, the CPUs are what they are.
+        own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False}
         try:
-            if address is None:
-                ray.init(
-                    num_cpus=cpus,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-            else:
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                where,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **(own if where == "local" else {}),
+            )
         except (ConnectionError, ValueError) as error:
-            raise ParameterError(
-                f"There is no Ray cluster at {address!r}: {error}. Start one with `ray start "
-                "--head`, or leave the address out to use the CPUs of this machine."
-            ) from error
+            raise _no_cluster(where, error) from error
         try:
             yield
         finally:
             ray.shutdown()
 
 
+def _check_reachable(address: str) -> None:
+    """See that something listens: Ray itself tries for minutes, and then ends the process."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, reason: Exception) -> ParameterError:
+    return ParameterError(
+        f"There is no Ray cluster at {address!r} ({str(reason).rstrip('.')}). Start one with `ray "
+        "start --head`, or leave the address out to use the CPUs of this machine."
+    )
+
+
 @contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """Without progress bars, reports on what the cluster does, and statistics sent elsewhere."""
+    """Without progress bars, reports on what the cluster does, and statistics sent elsewhere.
+
+    What Ray prints of workers that end goes to standard error: standard output is for results.
+    """
     environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     before = {name: os.environ.get(name) for name in environment}
     logger = logging.getLogger("ray.data")
@@ -198,7 +221,8 @@ def _quiet(ray: Any) -> Iterator[None]:
     logger.setLevel(logging.CRITICAL)
     context.enable_progress_bars = False
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         context.enable_progress_bars = bars
         logger.setLevel(level)
