@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import longtail as lt
-from longtail.inference import HybridModel
+from longtail.estimator.start import Start
 
 # Parameters that came after the first fits, with the value that changes nothing: fits of before
 # are fits of that value.
@@ -43,14 +43,14 @@ class TextbookStart(lt.NonlinearFactorAnalysis):
     so that at first a row's code is mostly noise.
     """
 
-    def _train(self, network: HybridModel, *args: Any) -> Any:
+    def _train(self, start: Start, *args: Any) -> Any:
         generator = torch.Generator().manual_seed(self._draw_seed() + 1)
-        encoder = network.encoder
+        encoder = start.network.encoder
         nn.init.xavier_normal_(encoder.input_weight, generator=generator)
         for layer in (*encoder.hidden_layers, encoder.mean, encoder.log_var):
             nn.init.xavier_normal_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
-        return super()._train(network, *args)
+        return super()._train(start, *args)
 
 
 def settings_of(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from benchmarks._corpora import news
 from benchmarks._fits import FIRST
 from benchmarks._port import PublishedRecipe, RecipeSettings
 from benchmarks.rows import RESULTS, Row, machine, metric_rows, replace_csv, threads, write_rows
+from longtail.estimator.start import Start
 from longtail.evaluation import row_bounds
 from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureTransform
@@ -172,9 +173,9 @@ class Watched(lt.NonlinearFactorAnalysis):
 
     watch: Watch
 
-    def _train(self, network: HybridModel, *args: Any) -> Any:
-        self.watch.network = network
-        return super()._train(network, *args)
+    def _train(self, start: Start, *args: Any) -> Any:
+        self.watch.network = start.network
+        return super()._train(start, *args)
 
 
 class Watch(Callback):

@@ -38,7 +38,7 @@ from longtail.inference import (
 )
 from longtail.model import Decoder, GenerativeModel, Multinomial, StandardNormal
 from longtail.ops import FeatureSampler, SparseRows
-from longtail.training.fit import optimizer_of
+from longtail.training.optimizer import optimizer_of
 from longtail.training.step import step_terms
 
 NAME = "large_vocabulary"

@@ -39,6 +39,7 @@ from benchmarks._corpora import news
 from benchmarks._fits import FIRST
 from benchmarks._lda import LDA, Halves, OwnBound, Topics, spread
 from benchmarks.rows import RESULTS, Row, metric_rows, replace_csv, threads, write_rows
+from longtail.estimator.start import Start
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
 from longtail.training import Callback, EpochRecord
@@ -134,22 +135,14 @@ class Racing(lt.NonlinearFactorAnalysis):
 
     on_epoch: Callable[[int, HybridModel, FeatureTransform], None]
 
-    def _train(
-        self,
-        network: HybridModel,
-        rows: Any,
-        transform: FeatureTransform,
-        seed: int,
-        callbacks: Sequence[Callback],
-        *args: Any,
-    ) -> Any:
+    def _train(self, start: Start, seed: int, callbacks: Sequence[Callback], *args: Any) -> Any:
         report = self.on_epoch
 
         class EpochEnd(Callback):
             def on_epoch_end(self, record: EpochRecord) -> None:
-                report(record.epoch, network, transform)
+                report(record.epoch, start.network, start.transform)
 
-        return super()._train(network, rows, transform, seed, [*callbacks, EpochEnd()], *args)
+        return super()._train(start, seed, [*callbacks, EpochEnd()], *args)
 
 
 def longtail_model(train: lt.CountMatrix, halves: Halves, curve: Curve, seed: int) -> None:

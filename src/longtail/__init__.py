@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from longtail.cells import Annotation as Annotation
     from longtail.cells import annotate as annotate
+    from longtail.costs import CostEstimate as CostEstimate
+    from longtail.costs import CostPlan as CostPlan
+    from longtail.costs import plan_cost as plan_cost
     from longtail.data import CountMatrix as CountMatrix
+    from longtail.data import CountStream as CountStream
     from longtail.data import ReadSettings as ReadSettings
     from longtail.data import Vocabulary as Vocabulary
     from longtail.data import drop_duplicates as drop_duplicates
+    from longtail.data import open_stream as open_stream
     from longtail.data import read_counts as read_counts
     from longtail.data import read_descriptions as read_descriptions
     from longtail.data import read_like as read_like
+    from longtail.data import read_new as read_new
     from longtail.data import split_by_time as split_by_time
     from longtail.data import split_edges as split_edges
     from longtail.data import split_fold_in as split_fold_in
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from longtail.estimator import NonlinearFactorAnalysis as NonlinearFactorAnalysis
     from longtail.estimator import Posterior as Posterior
     from longtail.estimator import Recommendations as Recommendations
+    from longtail.estimator import UpdateReport as UpdateReport
     from longtail.estimator import load as load
     from longtail.evaluation import Evaluation as Evaluation
     from longtail.evaluation import Ranking as Ranking
@@ -64,6 +71,8 @@ if TYPE_CHECKING:
     from longtail.report import make_report as make_report
     from longtail.training import Callback as Callback
     from longtail.training import History as History
+    from longtail.training import StopTraining as StopTraining
+    from longtail.training import join_processes as join_processes
     from longtail.tuning import Tuning as Tuning
     from longtail.tuning import tune as tune
 
@@ -72,7 +81,10 @@ _HOMES = {
     "Annotation": "longtail.cells",
     "Callback": "longtail.training",
     "CoOccurrence": "longtail.introspection",
+    "CostEstimate": "longtail.costs",
+    "CostPlan": "longtail.costs",
     "CountMatrix": "longtail.data",
+    "CountStream": "longtail.data",
     "Direction": "longtail.introspection",
     "Directions": "longtail.introspection",
     "Embeddings": "longtail.introspection",
@@ -89,7 +101,9 @@ _HOMES = {
     "Report": "longtail.report",
     "Spectra": "longtail.introspection",
     "Spectrum": "longtail.introspection",
+    "StopTraining": "longtail.training",
     "Tuning": "longtail.tuning",
+    "UpdateReport": "longtail.estimator",
     "Vocabulary": "longtail.data",
     "ambiguous_features": "longtail.introspection",
     "annotate": "longtail.cells",
@@ -103,15 +117,19 @@ _HOMES = {
     "explain_recommendation": "longtail.introspection",
     "explain_recommendations": "longtail.introspection",
     "jacobian": "longtail.introspection",
+    "join_processes": "longtail.training",
     "load": "longtail.estimator",
     "make_report": "longtail.report",
     "neighborhoods": "longtail.introspection",
+    "open_stream": "longtail.data",
     "rank_lists": "longtail.evaluation",
     "rank_scores": "longtail.evaluation",
+    "plan_cost": "longtail.costs",
     "preset": "longtail.presets",
     "read_counts": "longtail.data",
     "read_descriptions": "longtail.data",
     "read_like": "longtail.data",
+    "read_new": "longtail.data",
     "save_plot": "longtail.displays",
     "spectrum": "longtail.introspection",
     "split_by_time": "longtail.data",

@@ -20,6 +20,7 @@ __all__ = [
     "NonFiniteError",
     "NotFittedError",
     "ParameterError",
+    "ProcessError",
     "ScoringError",
     "WriteError",
 ]
@@ -67,6 +68,10 @@ class CheckpointWriteError(CheckpointError, WriteError):
 
 class NonFiniteError(LongtailError, ArithmeticError):
     """Training met a NaN or an infinity; names epoch, batch, row and tensor."""
+
+
+class ProcessError(LongtailError):
+    """Processes that train together cannot find each other, or have lost one of them."""
 
 
 class ScoringError(LongtailError):

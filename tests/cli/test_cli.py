@@ -266,7 +266,7 @@ def test_bad_usage_and_input_exit_with_2(folder, arguments, message):
 
 
 def test_help_shows_an_example_for_every_command():
-    for command in ("fit", "evaluate", "transform", "info", "demo"):
+    for command in ("fit", "update", "evaluate", "transform", "info", "demo"):
         done = run(command, "--help")
         assert done.returncode == 0
         assert f"Example: longtail {command}" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from longtail.evaluation.evaluate import make_batches
@@ -30,21 +31,29 @@ BASE = TrainingConfig(
 )
 
 
-def run(*, network_seed=0, n_valid=12, callbacks=(), checkpoints=None, resume=False, **changes):
-    """Fit a small network; the data are always the same."""
-    train, transform, unigram = prepared(topic_counts(40, 20, seed=1))
-    valid = prepared(topic_counts(n_valid, 20, seed=2))[0] if n_valid else None
-    network = small_network(unigram, seed=network_seed, scale=0.1)
+OPTIONS = ("callbacks", "checkpoints", "checkpoint_every", "resume", "processes")
+
+
+def run(*, network_seed=0, n_valid=12, network=None, binary=False, source=lambda b: b, **changes):
+    """Fit a small network; the data are always the same, though perhaps only 0 and 1.
+
+    `network` are options of the network, and `source` may wrap the batches.
+    """
+    options = {name: changes.pop(name) for name in OPTIONS if name in changes}
+    top = 1 if binary else np.inf
+    train, transform, unigram = prepared(np.minimum(topic_counts(40, 20, seed=1), top))
+    valid = None
+    if n_valid:
+        valid = prepared(np.minimum(topic_counts(n_valid, 20, seed=2), top))[0]
+    network = small_network(unigram, seed=network_seed, scale=0.1, **(network or {}))
     config = replace(BASE, **changes)
     result = fit(
         network,
-        make_batches(train, transform, config.batch_size),
+        source(make_batches(train, transform, config.batch_size)),
         valid,
         transform,
         config,
-        callbacks=callbacks,
-        checkpoints=checkpoints,
-        resume=resume,
+        **options,
     )
     return network, result
 
@@ -72,11 +81,32 @@ class StopAfterEpoch(Callback):
             raise Stop
 
 
-class StopAtUpdate(Callback):
-    def __init__(self, update):
+class AtUpdate(Callback):
+    """Do something after some updates."""
+
+    def __init__(self, update, action):
         self.left = update
+        self.action = action
 
     def on_batch_end(self, epoch, rows_done):
         self.left -= 1
         if self.left == 0:
-            raise Stop
+            self.action()
+
+
+class StopAtUpdate(AtUpdate):
+    """End after some updates: in good order with StopTraining, at once with anything else."""
+
+    def __init__(self, update, error=Stop):
+        super().__init__(update, self.stop)
+        self.error = error
+
+    def stop(self):
+        raise self.error
+
+
+def assert_same_run(first, second):
+    assert same_weights(first[0], second[0])
+    assert timeless(first[1].history) == timeless(second[1].history)
+    assert first[1].best_epoch == second[1].best_epoch
+    assert first[1].stopped == second[1].stopped

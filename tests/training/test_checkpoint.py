@@ -14,7 +14,7 @@ import torch
 from longtail.errors import CheckpointError
 from longtail.training import checkpoint
 from longtail.training.checkpoint import Checkpoint, CheckpointStore
-from tests.training.runs import Stop, StopAfterEpoch, StopAtUpdate, run, same_weights, timeless
+from tests.training.runs import Stop, StopAfterEpoch, StopAtUpdate, assert_same_run, run
 
 VARIANTS = {
     "plain": {},
@@ -39,13 +39,6 @@ CASES = [
 @pytest.fixture(scope="module")
 def uninterrupted():
     return {name: run(**changes) for name, changes in VARIANTS.items()}
-
-
-def assert_same_run(first, second):
-    assert same_weights(first[0], second[0])
-    assert timeless(first[1].history) == timeless(second[1].history)
-    assert first[1].best_epoch == second[1].best_epoch
-    assert first[1].stopped == second[1].stopped
 
 
 @pytest.mark.parametrize(("name", "epoch"), CASES)

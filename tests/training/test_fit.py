@@ -14,7 +14,8 @@ from longtail.evaluation.evaluate import make_batches
 from longtail.inference import RefineSettings
 from longtail.training import Callback, fit
 from longtail.training.checkpoint import CheckpointStore
-from longtail.training.fit import _VALID_SAMPLES, flush_subnormal, optimizer_of
+from longtail.training.optimizer import flush_subnormal, optimizer_of
+from longtail.training.validate import VALID_SAMPLES, Validated, Validation
 from tests.builders import prepared, small_network, topic_counts
 from tests.training import runs
 from tests.training.runs import BASE, run, same_weights, timeless
@@ -26,7 +27,7 @@ def valid_bound(network, transform):
         network,
         make_batches(valid, transform, 16).ordered(),
         refine=BASE.valid_refine,
-        samples=_VALID_SAMPLES,
+        samples=VALID_SAMPLES,
         seed=BASE.seed,
     )
     return rows.elbo_refined.mean()
@@ -248,9 +249,8 @@ def test_the_rows_at_fault_are_named():
 
 
 def test_a_validation_bound_that_is_not_finite(monkeypatch):
-    from longtail.training.fit import _Run
-
-    monkeypatch.setattr(_Run, "_validate", lambda self: {"nats": -math.inf})
+    broken = Validated(nats=-math.inf, objective=-math.inf, active=0)
+    monkeypatch.setattr(Validation, "__call__", lambda self, model: broken)
     with pytest.raises(NonFiniteError, match="After epoch 1 the validation bound is -inf"):
         run()
 

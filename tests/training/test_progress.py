@@ -48,7 +48,12 @@ def test_a_live_line_on_a_terminal():
 def test_resuming_is_announced():
     bar = ProgressBar(out := console(False))
     bar.on_fit_begin(BASE, 40, 3)
-    assert "resuming after epoch 3" in out.file.getvalue()
+    bar.on_resume(3, 0)
+    bar.on_resume(3, 1200)
+    assert out.file.getvalue().splitlines() == [
+        "fit: resuming after epoch 3",
+        "fit: resuming after epoch 3 and 1,200 rows of the next",
+    ]
 
 
 def test_it_can_be_closed_after_an_interruption():

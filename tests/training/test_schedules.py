@@ -28,6 +28,15 @@ def test_learning_rate():
     assert cosine[10] == cosine[11] == 0
 
 
+def test_a_rate_that_warms_up():
+    rates = [learning_rate(u, 40, 0.3, "warmup") for u in range(42)]
+    assert rates[:5] == pytest.approx([0.06, 0.12, 0.18, 0.24, 0.3])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[22] == pytest.approx(0.15)
+    assert rates[40] == rates[41] == 0
+    assert learning_rate(0, 1, 0.3, "warmup") == pytest.approx(0.15)
+
+
 def test_refinement_steps():
     assert [steps_at(e, [(0, 10)]) for e in (0, 99)] == [10, 10]
     schedule = [(0, 0), (20, 10), (30, 5)]

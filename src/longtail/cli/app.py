@@ -18,9 +18,17 @@ from longtail.cli import commands, introspect, recommend, scoring
 from longtail.cli.explore import explore
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
+from longtail.cli.plan import plan
 from longtail.cli.report import report
 from longtail.cli.tune import tune
-from longtail.errors import LongtailError, NonFiniteError, ScoringError, WriteError
+from longtail.cli.update import update
+from longtail.errors import (
+    LongtailError,
+    NonFiniteError,
+    ProcessError,
+    ScoringError,
+    WriteError,
+)
 
 __all__ = ["app", "main"]
 
@@ -33,7 +41,9 @@ app = typer.Typer(
 )
 app.command()(commands.demo)
 app.command()(fit)
+app.command()(update)
 app.command()(tune)
+app.command()(plan)
 app.command()(scoring.evaluate)
 app.command()(scoring.transform)
 app.command()(commands.info)
@@ -73,7 +83,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except (NonFiniteError, ScoringError, WriteError) as error:
+    except (NonFiniteError, ProcessError, ScoringError, WriteError) as error:
         log(f"failed: {error}")
         sys.exit(1)
     except LongtailError as error:

@@ -137,7 +137,7 @@ def in_words(found: Scoring) -> str:
 
 
 def _is_parquet_set(data: str) -> bool:
-    from longtail.data.stream.files import is_url
+    from longtail.data.stream.files import ENDINGS, is_url
 
-    folder = Path(data)
-    return is_url(data) or (folder.is_dir() and next(folder.rglob("*.parquet"), None) is not None)
+    inside = Path(data).rglob("*") if Path(data).is_dir() else ()
+    return is_url(data) or any(file.name.lower().endswith(ENDINGS) for file in inside)

@@ -29,7 +29,23 @@ from longtail.cli.options import (
     parse_refine_steps,
     task_settings,
 )
-from longtail.cli.output import Interrupted, log, log_new_data, log_summary, print_json, result
+from longtail.cli.output import (
+    Interrupted,
+    log,
+    log_new_data,
+    log_summary,
+    muted,
+    print_json,
+    result,
+)
+from longtail.cli.stream import (
+    BufferRowsOption,
+    LanesOption,
+    SkipCorruptOption,
+    StreamOption,
+    open_rows,
+    pass_progress,
+)
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix, ReadSettings
@@ -44,17 +60,18 @@ _TRAINING = "Training"
 def fit(
     ctx: typer.Context,
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DATA",
             help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
             "of files. Long tables: .csv/.parquet with row and feature columns. Records: .basket. "
-            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad.",
+            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad. "
+            "Larger than memory: a folder of .parquet files, or a URL such as s3://bucket/folder.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the fitted model.")],
     valid: Annotated[
-        Path | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
+        str | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
     ] = None,
     format: Annotated[
         str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=_READING)
@@ -276,6 +293,17 @@ def fit(
     device: Annotated[
         str, typer.Option(help="'auto', 'cpu', 'cuda' …", rich_help_panel=_TRAINING)
     ] = "auto",
+    stream: StreamOption = None,
+    buffer_rows: BufferRowsOption = None,
+    lanes: LanesOption = None,
+    skip_corrupt: SkipCorruptOption = False,
+    process_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Several processes: seconds to wait for one that is silent.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 600.0,
     task: TaskOption = None,
     seed: SeedOption = 0,
     resume: Annotated[
@@ -287,32 +315,44 @@ def fit(
 
     Example: longtail fit reviews.parquet --text-column text --min-df 5 --out model/
 
-    A checkpoint is kept beside the model after every epoch; an interrupted fit goes on with
-    --resume, to bitwise the same model. A saved model at --out is replaced. With --task, options
-    that are not given take the values of that kind of data.
+    A checkpoint is kept beside the model after every epoch and every ten minutes; an interrupted
+    fit goes on with --resume, to bitwise the same model. A saved model at --out is replaced. With
+    --task, options that are not given take the values of that kind of data. Parquet that does not
+    fit in memory is read row group by row group: see --stream. Started by torchrun or srun,
+    several processes share every batch, and the first one saves the model.
     """
     options = dict(locals())
     from longtail.archive import check_replaceable
+    from longtail.training import join_processes
 
     check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
-    rows, held_out = read_rows(data, valid, options)
-    checkpoint = out.with_name(out.name + ".checkpoint")
-    if checkpoint.exists() and not resume:
-        log(
-            f"notice: {checkpoint} is from an unfinished fit. The first epoch replaces it; "
-            "to go on with it, interrupt now and add --resume."
-        )
-    started = time.perf_counter()
-    try:
-        model.fit(rows, valid=held_out, checkpoint=checkpoint, resume=resume)
-    except Interrupted:
-        raise Interrupted(
-            f"Whole epochs are kept in {checkpoint}: repeat the command with --resume."
-        ) from None
-    model.save(out)
-    _clear(checkpoint)
-    _report_fit(model, out, time.perf_counter() - started, json)
+    processes = join_processes(device, timeout=process_timeout)
+    with muted(not processes.is_first), pass_progress() as progress:
+        checkpoint = out.with_name(out.name + ".checkpoint")
+        if checkpoint.exists() and not resume:
+            log(
+                f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first "
+                "ten minutes, replaces it; to go on with it, interrupt now and add --resume."
+            )
+        reading = _read_settings(options)
+        found = open_rows(data, valid, options, reading, progress, processes.world)
+        if found is None:
+            found = read_rows(Path(data), None if valid is None else Path(valid), options)
+        rows, held_out = found
+        started = time.perf_counter()
+        try:
+            model.fit(
+                rows, valid=held_out, checkpoint=checkpoint, resume=resume, processes=processes
+            )
+        except Interrupted:
+            raise Interrupted(
+                f"What was done is kept in {checkpoint}: repeat the command with --resume."
+            ) from None
+    if processes.is_first:
+        model.save(out)
+        _clear(checkpoint)
+        _report_fit(model, out, time.perf_counter() - started, json)
 
 
 def read_rows(
@@ -394,6 +434,12 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
         lines.append(
             f"validation perplexity per document: {record.valid_per_doc_amortized:.1f} at ψ(x), "
             f"{record.valid_per_doc_refined:.1f} at ψ* (ELBO; {rows})"
+        )
+    if "stream" in model.fit_info_:
+        read = model.fit_info_["stream"]
+        lines.append(
+            f"reading: {read['scan_seconds']:.0f} s before training, and "
+            f"{read['reading_share']:.1%} of the time of training"
         )
     lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
     lines.append(f"model: {out}")

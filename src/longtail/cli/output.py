@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,6 +31,7 @@ __all__ = [
     "log_new_data",
     "log_summary",
     "log_unseen",
+    "muted",
     "print_json",
     "progress_bar",
     "result",
@@ -100,6 +102,16 @@ def print_json(value: dict[str, Any]) -> None:
     """Print a result for programs: one JSON object."""
     # At once: a reader may wait for the line while the command goes on.
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+@contextmanager
+def muted(quiet: bool) -> Iterator[None]:
+    """Say nothing within, if quiet: another process speaks for this one. Errors pass through."""
+    if not quiet:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def show_notices() -> None:

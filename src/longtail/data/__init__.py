@@ -9,9 +9,10 @@ from longtail.data.descriptions import read_descriptions
 from longtail.data.holdout import split_edges, split_fold_in, split_items
 from longtail.data.imports import import_counts, load_imports
 from longtail.data.phenotypes import load_phenotypes, phenotype_counts
-from longtail.data.read import read_counts, read_like
+from longtail.data.read import read_counts, read_like, read_new
 from longtail.data.settings import ReadSettings
 from longtail.data.splits import drop_duplicates, duplicate_groups, split_rows
+from longtail.data.stream import CountStream, open_stream
 from longtail.data.time_split import split_by_time
 from longtail.data.vocabulary import Vocabulary
 
@@ -20,6 +21,7 @@ __all__ = [
     "BatchSource",
     "Batches",
     "CountMatrix",
+    "CountStream",
     "Part",
     "ReadSettings",
     "Unseen",
@@ -31,10 +33,12 @@ __all__ = [
     "load_docstrings",
     "load_imports",
     "load_phenotypes",
+    "open_stream",
     "phenotype_counts",
     "read_counts",
     "read_descriptions",
     "read_like",
+    "read_new",
     "split_by_time",
     "split_edges",
     "split_fold_in",

@@ -320,6 +320,15 @@ class CountMatrix:
             raise none_in_common(self.vocabulary, vocabulary)
         return self._with_columns(target, vocabulary), self._unseen(target < 0, vocabulary)
 
+    def known(self, vocabulary: Vocabulary) -> CountMatrix:
+        """Put the columns into the order of another vocabulary, as `align` of a part does.
+
+        Without the account of what is left out, which takes longer than the rest.
+        """
+        if self.vocabulary == vocabulary:
+            return self
+        return self._with_columns(vocabulary.codes(self.vocabulary.names), vocabulary)
+
     def _unseen(self, is_unseen: npt.NDArray[np.bool_], known: Vocabulary) -> Unseen:
         """Account for the columns marked in `is_unseen`, shape (V,)."""
         entries = is_unseen[self.csr.indices]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,9 +11,10 @@ import polars as pl
 from longtail.data.counts import CountMatrix
 from longtail.data.formats import FORMATS, resolve_format
 from longtail.data.tables import TableFile, open_table
+from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError
 
-__all__ = ["describe", "read_descriptions"]
+__all__ = ["describe", "described_features", "read_descriptions"]
 
 _SHOWN = 3
 
@@ -63,6 +65,17 @@ def read_descriptions(
 def describe(
     counts: CountMatrix, descriptions: Mapping[str, str] | str | Path, *, strip_dots: bool = False
 ) -> CountMatrix:
+    """Give the features of counts descriptions; see `described_features`."""
+    described = described_features(counts.vocabulary, descriptions, strip_dots=strip_dots)
+    return replace(counts, vocabulary=described)
+
+
+def described_features(
+    vocabulary: Vocabulary,
+    descriptions: Mapping[str, str] | str | Path,
+    *,
+    strip_dots: bool = False,
+) -> Vocabulary:
     """Give features descriptions, from a mapping or a file.
 
     Raises
@@ -76,12 +89,12 @@ def describe(
         if isinstance(descriptions, str | Path)
         else descriptions
     )
-    described = counts.described(known)
-    if not described.vocabulary.descriptions:
+    described = vocabulary.described(known)
+    if not described.descriptions:
         source = f"'{descriptions}'" if from_file else "The descriptions"
         raise DataError(
-            f"{source} describes none of the {counts.n_features:,} features: those of the data are "
-            f"such as {_some(counts.vocabulary.names)}, those described such as "
+            f"{source} describes none of the {len(vocabulary):,} features: those of the data are "
+            f"such as {_some(vocabulary.names)}, those described such as "
             f"{_some(tuple(known)) or 'none'}. Both must be written alike."
         )
     return described

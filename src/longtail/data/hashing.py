@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-__all__ = ["row_keys", "rows_equal"]
+__all__ = ["mix", "row_keys", "rows_equal"]
 
 # Constants of splitmix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number
 # generators"), written out because a changed key would change every seeded result.
@@ -20,7 +20,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _BLOCK_ENTRIES = 1 << 21
 
 
-def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Apply splitmix64's finaliser, a bijection of 64-bit words in which every bit counts."""
     words = words + _GOLDEN
     words ^= words >> np.uint64(30)
@@ -59,10 +59,10 @@ def row_keys(csr: csr_array) -> npt.NDArray[np.uint64]:
         # Differences of a running sum (exact modulo 2^64) give 0 for an empty row, where
         # np.add.reduceat would give a neighbour's entry.
         running = np.zeros(end - begin + 1, dtype=np.uint64)
-        np.cumsum(_mix(words), out=running[1:])
+        np.cumsum(mix(words), out=running[1:])
         pointers = csr.indptr[first : last + 1] - begin
         sums[first:last] = running[pointers[1:]] - running[pointers[:-1]]
-    return _mix(sums)
+    return mix(sums)
 
 
 def rows_equal(

@@ -9,7 +9,7 @@ from longtail.data.counts import CountMatrix
 from longtail.data.settings import ReadSettings
 from longtail.errors import DataError
 
-__all__ = ["has_limits", "limit_features"]
+__all__ = ["has_limits", "kept_features", "limit_features"]
 
 
 def has_limits(settings: ReadSettings) -> bool:
@@ -21,9 +21,7 @@ def has_limits(settings: ReadSettings) -> bool:
 def limit_features(X: CountMatrix, settings: ReadSettings) -> CountMatrix:
     """Remove the features that are too rare, too common or too many.
 
-    As in scikit-learn's CountVectorizer: first min_df and max_df, by the number of rows that
-    hold a feature; then the max_features with the largest total counts, ties in column order.
-    Features keep their order. A feature that no row holds is always removed.
+    See `kept_features`; those that are kept keep their order.
 
     Raises
     ------
@@ -31,23 +29,52 @@ def limit_features(X: CountMatrix, settings: ReadSettings) -> CountMatrix:
         If nothing would be left; says how common the most common feature is.
     """
     rows_with = np.bincount(X.csr.indices, minlength=X.n_features)
-    fewest = _n_rows(settings.min_df, X.n_rows)
-    most = _n_rows(settings.max_df, X.n_rows)
+    chosen = kept_features(rows_with, _feature_totals(X), X.n_rows, settings)
+    return X if len(chosen) == X.n_features else X.select_features(chosen)
+
+
+def kept_features(
+    rows_with: npt.NDArray[np.int64],
+    totals: npt.NDArray[np.float64],
+    n_rows: int,
+    settings: ReadSettings,
+) -> npt.NDArray[np.int64]:
+    """Choose the features that the limits keep, by their numbers.
+
+    As in scikit-learn's CountVectorizer: first min_df and max_df, by the number of rows that
+    hold a feature; then the max_features with the largest total counts, ties in column order.
+    A feature that no row holds is never kept.
+
+    Parameters
+    ----------
+    rows_with, totals
+        Rows that hold each feature, and its total count, shape (V,).
+    n_rows
+        Of which limits that are shares are shares.
+    settings
+        The limits.
+
+    Raises
+    ------
+    DataError
+        If nothing would be left.
+    """
+    fewest = _n_rows(settings.min_df, n_rows)
+    most = _n_rows(settings.max_df, n_rows)
     kept = (rows_with >= max(fewest, 1)) & (rows_with <= most)
     if not kept.any():
         raise DataError(
             f"No feature is left with min_df={settings.min_df} and max_df={settings.max_df}: "
-            f"{X.n_features:,} features were read from {X.n_rows:,} rows, and a feature had to be "
+            f"{len(rows_with):,} features were read from {n_rows:,} rows, and a feature had to be "
             f"in {fewest:g} to {most:g} of them, while the most common is in "
-            f"{rows_with.max():,} and the rarest in {rows_with.min():,}. Lower min_df or raise "
-            "max_df."
+            f"{max(rows_with, default=0):,} and the rarest in {min(rows_with, default=0):,}. "
+            "Lower min_df or raise max_df."
         )
     chosen = np.flatnonzero(kept)
     if settings.max_features is not None and settings.max_features < len(chosen):
-        totals = _feature_totals(X)[chosen]
-        largest = np.argsort(-totals, kind="stable")[: settings.max_features]
+        largest = np.argsort(-totals[chosen], kind="stable")[: settings.max_features]
         chosen = np.sort(chosen[largest])
-    return X if len(chosen) == X.n_features else X.select_features(chosen)
+    return chosen
 
 
 def _n_rows(limit: int | float, n_rows: int) -> float:

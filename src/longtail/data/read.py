@@ -1,6 +1,7 @@
 """Files → CountMatrix: one table of formats, and the two ways to read.
 
-`read_counts` reads training data; `read_like` reads new data the way training data were read.
+`read_counts` reads training data; `read_like` reads new data the way training data were read, and
+`read_new` does so with the features that are new, too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from longtail.data.text import count_text_table, read_directory, read_lines
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["check_applicable", "count_part", "read_counts", "read_like"]
+__all__ = [
+    "as_vocabulary",
+    "check_applicable",
+    "count_part",
+    "read_counts",
+    "read_like",
+    "read_new",
+]
 
 Reader = Callable[[Path, ReadSettings], CountMatrix]
 
@@ -110,7 +118,7 @@ def read_counts(
     if vocabulary is None:
         kept = replace(_limited(counts, path), n_repeated=counts.n_repeated)
         return _described(kept, descriptions, chosen)
-    wanted = _as_vocabulary(vocabulary)
+    wanted = as_vocabulary(vocabulary)
     aligned, unseen = _widened(counts, wanted).align(wanted)
     if unseen.n_features:
         warnings.warn(
@@ -154,11 +162,31 @@ def read_like(
         If the file cannot be read, is of another kind (texts, long table, matrix) than the
         training data, or has no feature in common with them.
     """
-    path = Path(path)
-    new = replace(settings, format=_format_like(path, settings))
-    counts = _read(path, new)
-    aligned, unseen = _widened(counts, vocabulary).align(vocabulary)
+    counts = read_new(path, settings, vocabulary)
+    aligned, unseen = counts.align(vocabulary)
     return replace(aligned, n_repeated=counts.n_repeated), unseen
+
+
+def read_new(path: str | Path, settings: ReadSettings, vocabulary: Vocabulary) -> CountMatrix:
+    """Read new data the way training data were read, with all the features that they have.
+
+    For a model that goes on with them: see `NonlinearFactorAnalysis.partial_fit`.
+
+    Parameters
+    ----------
+    path, settings
+        As for `read_like`.
+    vocabulary
+        That of the training data: how many columns there are, where the format does not say.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or is of another kind than the training data.
+    """
+    path = Path(path)
+    counts = _read(path, replace(settings, format=_format_like(path, settings)))
+    return replace(_widened(counts, vocabulary), n_repeated=counts.n_repeated)
 
 
 def _settings_with(settings: ReadSettings | None, fields: Mapping[str, Any]) -> ReadSettings:
@@ -176,7 +204,8 @@ def _described(
     return describe(counts, descriptions, strip_dots=settings.strip_dots)
 
 
-def _as_vocabulary(given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+def as_vocabulary(given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+    """Make a vocabulary of names, or read it from a file with one a line."""
     if isinstance(given, Vocabulary):
         return given
     return Vocabulary.from_file(given) if isinstance(given, str | Path) else Vocabulary(given)

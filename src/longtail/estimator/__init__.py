@@ -3,5 +3,6 @@
 from longtail.estimator.nfa import NonlinearFactorAnalysis, Posterior
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.saved import load
+from longtail.estimator.updating import UpdateReport
 
-__all__ = ["NonlinearFactorAnalysis", "Posterior", "Recommendations", "load"]
+__all__ = ["NonlinearFactorAnalysis", "Posterior", "Recommendations", "UpdateReport", "load"]

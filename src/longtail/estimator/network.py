@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix
 from longtail.errors import ParameterError
+from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
 from longtail.inference import Encoder, HybridModel
 from longtail.model import (
@@ -26,14 +27,13 @@ from longtail.ops import FeatureSampler
 
 __all__ = [
     "build_network",
+    "feature_sample_size",
+    "feature_sampler",
     "network_for",
     "resolve_device",
     "typical_norm",
     "unigram_frequencies",
 ]
-
-# Pseudo-count of every feature, so that one never seen in training has a probability.
-_SMOOTHING = 0.5
 
 # Where features are drawn by default, and how many.
 _SAMPLE_FROM, _LEAST_SAMPLE, _SAMPLED_SHARE = 5_000, 1_000, 20
@@ -91,8 +91,8 @@ def build_network(
     return HybridModel(
         GenerativeModel(StandardNormal(), decoder, likelihood),
         encoder,
-        _sampler(unigram, parameters["refine_features"]),
-        _sampler(unigram, parameters["theta_features"]),
+        feature_sampler(unigram, parameters["refine_features"]),
+        feature_sampler(unigram, parameters["theta_features"]),
     )
 
 
@@ -118,24 +118,24 @@ def network_for(
     )
 
 
-def _sampler(
-    unigram: npt.NDArray[np.float64], features: int | Literal["auto", "all"]
-) -> FeatureSampler | None:
-    """What draws so many features; None where all take part."""
+def feature_sampler(unigram: npt.NDArray[np.float64], features: int | str) -> FeatureSampler | None:
+    """What draws so many features, or "auto"; None where "all" take part."""
+    size = feature_sample_size(len(unigram), features)
+    return FeatureSampler(torch.from_numpy(unigram), size) if size < len(unigram) else None
+
+
+def feature_sample_size(n_features: int, features: int | str) -> int:
+    """How many of V features take part where so many, "auto" or "all" are asked for."""
     if features == "auto":
-        n = max(_LEAST_SAMPLE, len(unigram) // _SAMPLED_SHARE)
         # Sampling has costs of its own: with fewer features than this it does not pay.
-        features = n if len(unigram) >= _SAMPLE_FROM else "all"
-    if features == "all" or int(features) >= len(unigram):
-        return None
-    return FeatureSampler(torch.from_numpy(unigram), int(features))
+        n = max(_LEAST_SAMPLE, n_features // _SAMPLED_SHARE)
+        features = n if n_features >= _SAMPLE_FROM else "all"
+    return n_features if features == "all" else min(int(features), n_features)
 
 
 def unigram_frequencies(csr: csr_array) -> npt.NDArray[np.float64]:
     """Training-set frequencies of the features, (V,), smoothed by half a count each."""
-    totals = np.bincount(csr.indices, weights=csr.data.astype(np.float64), minlength=csr.shape[1])
-    smoothed: npt.NDArray[np.float64] = (totals + _SMOOTHING) / (totals + _SMOOTHING).sum()
-    return smoothed
+    return RunningCounts.of(csr).unigram()
 
 
 def typical_norm(features: csr_array) -> float:

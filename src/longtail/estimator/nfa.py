@@ -19,20 +19,21 @@ from longtail.archive import write_archive
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
 from longtail.data.settings import ReadSettings
+from longtail.data.stream import CountStream
 from longtail.errors import DataError, DataWarning, NotFittedError
 from longtail.estimator.about import environment, fitted_html
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
-from longtail.estimator.network import (
-    network_for,
-    resolve_device,
-    unigram_frequencies,
-)
+from longtail.estimator.network import resolve_device
 from longtail.estimator.parameters import check_parameters, training_config
-from longtail.estimator.prepare import TrainingRows, prepare, require_values, unseen_notice
+from longtail.estimator.prepare import require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
+from longtail.estimator.running import RunningCounts
 from longtail.estimator.saved import to_archive
+from longtail.estimator.start import Start, start_on_rows
+from longtail.estimator.streaming import start_on_stream
+from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
 from longtail.evaluation import (
     CUTOFFS,
     Evaluation,
@@ -51,9 +52,10 @@ from longtail.inference import (
     RefineSettings,
     Rows,
 )
-from longtail.training import Callback, FitResult, History
+from longtail.training import Callback, FitResult, History, OneProcess, Processes
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
+from longtail.training.fit import CHECKPOINT_EVERY
 from longtail.training.progress import ProgressBar
 
 __all__ = ["NonlinearFactorAnalysis", "Posterior"]
@@ -178,6 +180,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Rows used, dropped and held out, why training stopped, and which epoch was kept.
     read_settings_ : ReadSettings or None
         How the training data were read, if they were read by this library.
+    running_ : RunningCounts or None
+        Rows, document frequencies and feature totals of all fits; None in a model that was saved
+        without.
+    update_report_ : UpdateReport or None
+        What the last `partial_fit` changed; None after `fit`, and in a model just opened.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
@@ -265,65 +272,126 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         valid: Any = None,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | Path | None = None,
+        checkpoint_every: float = CHECKPOINT_EVERY,
         resume: bool = False,
+        processes: Processes | None = None,
     ) -> Self:
         """Fit to rows of counts.
 
         Parameters
         ----------
-        X : CountMatrix, sparse matrix or array, DataFrame, or array of shape (n, V)
-            Counts.
+        X : CountMatrix, CountStream, sparse matrix or array, DataFrame, or array of shape (n, V)
+            Counts; or a stream of them, see `longtail.open_stream`, which is not held in memory.
         y
             Ignored.
         valid
-            Validation rows; otherwise `validation_fraction` of X is held out.
+            Validation rows, in memory; otherwise `validation_fraction` of X is held out.
         callbacks
             Called during training.
         checkpoint
-            Folder for a checkpoint after every epoch. The last one stays when the fit is done:
-            delete the folder once the model is saved.
+            Folder for a checkpoint after every epoch, and within it every `checkpoint_every`
+            seconds. The last one stays when the fit is done: delete the folder once the model is
+            saved. SIGINT and SIGTERM wait until the batch is done and its checkpoint written.
+        checkpoint_every
+            Seconds.
         resume
             Go on from the checkpoint there, if there is one.
+        processes
+            Those that share every batch, from `longtail.join_processes`; all of them call `fit`
+            with the same arguments. Callbacks and checkpoints are the first one's.
 
         Raises
         ------
-        ParameterError, DataError, NonFiniteError, CheckpointError
+        ParameterError, DataError, NonFiniteError, CheckpointError, ProcessError
         """
         self.check_parameters()
-        seed = self._draw_seed()
-        counts = CountMatrix.from_any(X, counts=self.counts)
-        held_out = None if valid is None else CountMatrix.from_any(valid, counts=self.counts)
-        for given in (counts, held_out):
-            if given is not None:
-                require_values(self.likelihood, given)
-        rows = prepare(
-            counts, held_out, validation_fraction=float(self.validation_fraction), seed=seed
+        processes = OneProcess() if processes is None else processes
+        seed = processes.broadcast(self._draw_seed())
+        parameters = self.get_params(deep=False)
+        begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
+        start = begin(parameters, X, valid, seed)
+        result = self._train(
+            start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
         )
-        train = rows.train
-        transform = FeatureTransform.fit(self.features, train.csr)
-        unigram = unigram_frequencies(train.csr)
-        network = network_for(self.get_params(deep=False), train, unigram, transform, seed=seed)
-        result = self._train(network, rows, transform, seed, callbacks, checkpoint, resume)
         self.set_fitted(
-            network=network,
-            vocabulary=train.vocabulary,
-            transform=transform,
-            unigram=unigram,
+            network=start.network,
+            vocabulary=start.vocabulary,
+            transform=start.transform,
+            unigram=start.unigram,
             history=result.history,
-            read_settings=counts.settings,
+            read_settings=start.read_settings,
             seed=seed,
             fit_info={
-                "train_rows": train.n_rows,
-                "valid_rows": 0 if rows.valid is None else rows.valid.n_rows,
-                "dropped_rows": rows.dropped,
-                "train_tokens": float(train.totals.sum()),
-                "median_total": float(np.median(train.totals)),
+                **start.facts(),
                 "best_epoch": result.best_epoch,
                 "stopped": result.stopped,
                 "environment": environment(str(resolve_device(self.device))),
             },
+            running=start.running,
         )
         self._set_feature_names(X)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        retain: Any = None,
+        epochs: int = 10,
+        learning_rate: float | None = None,
+        grow: bool | int = True,
+        min_df: int = 5,
+        idf: Literal["keep", "update"] = "keep",
+        forget: float = 0.0,
+        seed: int | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Go on with a fitted model on new rows; an unfitted one is fitted, as by `fit(X)`.
+
+        What changed is in `update_report_`. A call should bring hundreds of rows or more: the
+        optimiser starts afresh in each. If it fails or is interrupted, the model is as it was.
+
+        Parameters
+        ----------
+        X
+            New rows: counts, or a stream of them, as for `fit`. Columns are matched by name where
+            both have names.
+        y
+            Ignored.
+        retain
+            Rows of earlier fits, in memory, to rehearse together with the new ones (with those of
+            a stream they are not). A part of them is held out, to measure what is forgotten.
+        epochs
+            Passes over the new and the retained rows; 0 takes in counts and features only.
+        learning_rate
+            Peak step size: reached after a tenth of the updates, and falling to 0. Half of
+            the model's own if not given.
+        grow
+            Whether features that the model does not know are taken in; a number: at most so many.
+            What `max_df` and `max_features` kept out when the first data were read stays out,
+            unless a number is given.
+        min_df
+            New rows in which such a feature must occur.
+        idf
+            "keep" leaves the inverse document frequencies of known features as they are, so that
+            the encoder reads old rows as before; "update" takes those of all rows so far.
+        forget
+            Share of the counts so far, in [0, 1], that frequencies forget before the new rows are
+            added.
+        seed
+            Of this update; by default it follows from the model's and the number of updates.
+        callbacks
+            Called during training.
+
+        Raises
+        ------
+        ParameterError, DataError, NonFiniteError
+        """
+        settings = UpdateSettings(epochs, learning_rate, grow, min_df, idf, forget, seed)
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, callbacks=callbacks)
+        continue_fit(self, X, retain, settings, callbacks)
         return self
 
     def check_parameters(self) -> None:
@@ -347,6 +415,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         read_settings: ReadSettings | None,
         seed: int,
         fit_info: dict[str, Any],
+        running: RunningCounts | None = None,
     ) -> None:
         """Take a fitted state: what `fit` ends with, and what opening a saved model restores."""
         self.network_ = network.to(resolve_device(self.device)).requires_grad_(False)
@@ -357,6 +426,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.read_settings_ = read_settings
         self.seed_ = seed
         self.fit_info_ = fit_info
+        self.running_ = running
+        self.update_report_: UpdateReport | None = None
         self.n_features_in_ = len(vocabulary)
         self.n_iter_ = len(history)
 
@@ -367,31 +438,30 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _train(
         self,
-        network: HybridModel,
-        rows: TrainingRows,
-        transform: FeatureTransform,
+        start: Start,
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
+        checkpoint_every: float,
         resume: bool,
+        processes: Processes,
     ) -> FitResult:
-        parameters = self.get_params(deep=False)
-        config = training_config(parameters, seed)
-        store = None
-        if checkpoint is not None:
-            store = CheckpointStore(checkpoint, rows.fingerprint(parameters, seed))
+        config = training_config(self.get_params(deep=False), seed)
+        store = None if checkpoint is None else CheckpointStore(checkpoint, start.fingerprint)
         bar = ProgressBar() if self.verbose else None
         try:
             return run_training(
-                network,
-                make_batches(rows.train, transform, config.batch_size),
-                rows.valid,
-                transform,
+                start.network,
+                start.batches,
+                start.valid,
+                start.transform,
                 config,
                 device=resolve_device(self.device),
                 callbacks=[*callbacks, *([bar] if bar else [])],
                 checkpoints=store,
+                checkpoint_every=checkpoint_every,
                 resume=resume,
+                processes=processes,
             )
         finally:
             if bar is not None:
@@ -742,6 +812,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _mean_total(self) -> float:
+        if self.running_ is not None:
+            return self.running_.mean_total
         return float(self.fit_info_["train_tokens"]) / int(self.fit_info_["train_rows"])
 
     @property

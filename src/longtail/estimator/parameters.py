@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -13,9 +14,9 @@ from longtail.features import FeatureKind
 from longtail.inference import RefineMethod, RefineSettings
 from longtail.model.likelihoods import LIKELIHOODS, Exposure, resolve_exposure
 from longtail.training import TrainingConfig
-from longtail.training.schedules import RefineSchedule
+from longtail.training.schedules import RefineSchedule, steps_at
 
-__all__ = ["check_parameters", "refine_schedule", "training_config"]
+__all__ = ["check_parameters", "continuing_config", "refine_schedule", "training_config"]
 
 
 Check = Callable[[Any], Any]
@@ -186,4 +187,24 @@ def training_config(parameters: Mapping[str, Any], seed: int) -> TrainingConfig:
         ),
         patience=p["patience"],
         seed=seed,
+    )
+
+
+def continuing_config(
+    parameters: Mapping[str, Any], seed: int, *, epochs: int, learning_rate: float
+) -> TrainingConfig:
+    """How a fitted model goes on: as in the last epochs of its fit, from a warmed-up optimiser.
+
+    The KL has its full weight from the first update on (annealing again would let go of what the
+    posteriors have learnt to say), and rows are refined as at the end of the schedule.
+    """
+    fit = training_config(parameters, seed)
+    last = steps_at(fit.epochs - 1, fit.refine_schedule)
+    return replace(
+        fit,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        lr_schedule="warmup",
+        kl_anneal=0.0,
+        refine_schedule=((0, last),),
     )

@@ -11,16 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from longtail.data import CountMatrix, split_rows
+from longtail.data import CountMatrix, Vocabulary, split_rows
 from longtail.data.counts import Unseen
 from longtail.errors import DataError, DataWarning
 from longtail.estimator.parameters import refine_schedule
 from longtail.model.likelihoods import LIKELIHOODS
 
-__all__ = ["TrainingRows", "prepare", "require_values", "unseen_notice"]
+__all__ = [
+    "MOST_VALID_ROWS",
+    "NO_VALID_ROWS",
+    "TrainingRows",
+    "aligned_valid",
+    "n_held_out",
+    "prepare",
+    "require_features",
+    "require_values",
+    "run_digest",
+    "unseen_notice",
+    "what_is_taken",
+]
 
 _FEWEST_VALID_ROWS = 10
-_MOST_VALID_ROWS = 2000  # of a share: more would cost time and tell little
+MOST_VALID_ROWS = 2000
+"""Validation rows of a share, at most: more would cost time and tell little."""
 
 # These change what is shown or how a fitted model is used, not what is fitted.
 _NOT_OF_THE_FIT = ("verbose", "device", "eval_samples", "random_state")
@@ -44,63 +57,132 @@ class TrainingRows:
 
     def fingerprint(self, parameters: Mapping[str, Any], seed: int) -> str:
         """Identify the run: rows in order, vocabulary, parameters and seed."""
-        kept = {k: v for k, v in parameters.items() if k not in _NOT_OF_THE_FIT}
-        kept["seed"] = seed
-        if kept["refine_steps"] != "auto":
-            kept["refine_steps"] = refine_schedule(kept["refine_steps"])
-        digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
-        digest.update(json.dumps(self.train.vocabulary.names).encode())
+        digest = run_digest(parameters, seed, self.train.vocabulary)
         for counts in (self.train, self.valid):
             if counts is not None:
                 digest.update(f"{counts.shape}".encode() + counts.row_keys().tobytes())
-        return digest.hexdigest()
+        return str(digest.hexdigest())
+
+
+def run_digest(parameters: Mapping[str, Any], seed: int, vocabulary: Vocabulary) -> Any:
+    """A SHA-256 of what identifies a run, but for its rows, which are to be added."""
+    kept = {k: v for k, v in parameters.items() if k not in _NOT_OF_THE_FIT}
+    kept["seed"] = seed
+    if kept["refine_steps"] != "auto":
+        kept["refine_steps"] = refine_schedule(kept["refine_steps"])
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
+    digest.update(json.dumps(vocabulary.names).encode())
+    return digest
+
+
+def n_held_out(n_rows: int, validation_fraction: float) -> int:
+    """How many rows are held out, at most, of so many with a count."""
+    n_valid = min(int(n_rows * validation_fraction), MOST_VALID_ROWS)
+    return n_valid if n_valid >= _FEWEST_VALID_ROWS else 0
 
 
 def prepare(
-    counts: CountMatrix, valid: CountMatrix | None, *, validation_fraction: float, seed: int
+    counts: CountMatrix,
+    valid: CountMatrix | None,
+    *,
+    validation_fraction: float,
+    seed: int,
+    stacklevel: int = 4,
 ) -> TrainingRows:
     """Leave out empty rows, with a notice, and hold out validation rows if none are given.
+
+    Parameters
+    ----------
+    stacklevel
+        Of the notices: 4 points at the line that called the caller of this function's caller.
 
     Raises
     ------
     DataError
         If there are fewer than two features, or no row with a count.
     """
-    if counts.n_features < 2:
-        raise DataError(
-            f"A model needs at least 2 features to tell apart; got {counts.n_features} feature(s)."
-        )
-    if counts.n_fractional:
-        _notice(
-            f"{counts.n_fractional} of {counts.nnz} values are not whole numbers; they are used "
-            "as fractional weights. counts='strict' would refuse them."
-        )
+    require_features(counts.n_features)
     kept, dropped = counts.drop_empty()
-    if kept.n_rows == 0:
-        raise DataError(
-            f"All {counts.n_rows} rows are empty: there is nothing to learn. Check how they were "
-            "read (columns, min_df, vocabulary)."
-        )
-    if dropped:
-        _notice(f"{dropped} of {counts.n_rows} rows are empty and are left out of the fit.")
+    for said in what_is_taken(
+        n_rows=counts.n_rows,
+        n_empty=dropped,
+        n_values=counts.nnz,
+        n_fractional=counts.n_fractional,
+    ):
+        _notice(said, stacklevel)
     if valid is not None:
-        held_out, unseen = valid.align(kept.vocabulary)
-        if unseen.n_features:
-            _notice("Validation rows: " + unseen_notice(unseen))
-        held_out, _ = held_out.drop_empty()
-        if held_out.n_rows == 0:
-            raise DataError("None of the validation rows has a count in the training vocabulary.")
+        held_out, said = aligned_valid(valid, kept.vocabulary)
+        if said:
+            _notice(said, stacklevel)
         return TrainingRows(kept, held_out, dropped)
-    n_valid = min(int(kept.n_rows * validation_fraction), _MOST_VALID_ROWS)
-    if n_valid < _FEWEST_VALID_ROWS:
+    n_valid = n_held_out(kept.n_rows, validation_fraction)
+    if n_valid == 0:
         return TrainingRows(kept, None, dropped)
     try:
         train, held_out = split_rows(kept, [n_valid], seed=seed)
     except DataError as error:
         # Every distinct row has more copies than fit: fit all the same, and say so.
-        _notice(f"No validation rows are held out, and training will not stop early. {error}")
+        _notice(f"{NO_VALID_ROWS} {error}", stacklevel)
         return TrainingRows(kept, None, dropped)
     return TrainingRows(train, held_out, dropped)
+
+
+NO_VALID_ROWS = "No validation rows are held out, and training will not stop early."
+"""Where every row has more copies than fit."""
+
+
+def require_features(n_features: int) -> None:
+    """Check that there are features to tell apart.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two.
+    """
+    if n_features < 2:
+        raise DataError(
+            f"A model needs at least 2 features to tell apart; got {n_features} feature(s)."
+        )
+
+
+def what_is_taken(*, n_rows: int, n_empty: int, n_values: int, n_fractional: int) -> list[str]:
+    """What must be said of the rows of a fit.
+
+    Raises
+    ------
+    DataError
+        If all are empty.
+    """
+    said = []
+    if n_fractional:
+        said.append(
+            f"{n_fractional} of {n_values} values are not whole numbers; they are used as "
+            "fractional weights. counts='strict' would refuse them."
+        )
+    if n_empty == n_rows:
+        raise DataError(
+            f"All {n_rows} rows are empty: there is nothing to learn. Check how they were "
+            "read (columns, min_df, vocabulary)."
+        )
+    if n_empty:
+        said.append(f"{n_empty} of {n_rows} rows are empty and are left out of the fit.")
+    return said
+
+
+def aligned_valid(valid: CountMatrix, vocabulary: Vocabulary) -> tuple[CountMatrix, str]:
+    """Validation rows over the training vocabulary, without empty ones, and what to say of them.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
+    held_out, unseen = valid.align(vocabulary)
+    said = "Validation rows: " + unseen_notice(unseen) if unseen.n_features else ""
+    held_out, _ = held_out.drop_empty()
+    if held_out.n_rows == 0:
+        raise DataError("None of the validation rows has a count in the training vocabulary.")
+    return held_out, said
 
 
 def require_values(likelihood: str, counts: CountMatrix) -> None:
@@ -140,6 +222,6 @@ def unseen_notice(unseen: Unseen) -> str:
     )
 
 
-def _notice(message: str) -> None:
+def _notice(message: str, stacklevel: int) -> None:
     # Past this function, `prepare` and `fit`: the warning points at the caller's line.
-    warnings.warn(message, DataWarning, stacklevel=4)
+    warnings.warn(message, DataWarning, stacklevel=stacklevel)

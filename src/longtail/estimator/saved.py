@@ -15,6 +15,7 @@ from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import ArchiveError, LongtailError, ParameterError
 from longtail.estimator.network import build_network, resolve_device
+from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
 from longtail.training import History
 
@@ -53,6 +54,9 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
     tensors["unigram"] = model.unigram_
     if model.transform_.idf is not None:
         tensors["features.idf"] = model.transform_.idf
+    running = model.running_
+    if running is not None:
+        tensors |= running.tensors()
     config = {
         "kind": _KIND,
         "library_version": version("longtail"),
@@ -60,6 +64,7 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
         "fit": model.fit_info_,
         "n_features": model.n_features_in_,
         "named_features": model.vocabulary_.named,
+        "running": None if running is None else running.facts(),
         "read": None if model.read_settings_ is None else model.read_settings_.to_dict(),
     }
     vocabulary = model.vocabulary_
@@ -154,6 +159,7 @@ def _restore(
         read_settings=read,
         fit_info=archive.config["fit"],
         seed=int(archive.config["parameters"]["random_state"]),
+        running=RunningCounts.from_saved(archive.config.get("running"), tensors, n_features),
     )
 
 
@@ -198,7 +204,20 @@ def _card(model: NonlinearFactorAnalysis) -> str:
             f"- latent dimensions in use (mean KL > 0.05 nats): {last.active_kl} "
             f"of {model.n_components}",
         ]
+    lines += _updates(info.get("updates", []))
     lines += ["", "## Parameters", "```"]
     lines += [f"{k} = {v!r}" for k, v in sorted(model.get_params(deep=False).items())]
     lines += ["```", "", "Open it with `longtail.load(folder)` or `longtail info folder`.", ""]
     return "\n".join(lines)
+
+
+def _updates(updates: list[dict[str, Any]]) -> list[str]:
+    """What came after the first fit, a line each."""
+    lines = ["", "## Updates"] if updates else []
+    for update in updates:
+        line = f"- {update['rows']:,} rows, {update['added']['features']:,} new features"
+        change = update["new_rows"]
+        if change is not None:
+            line += f"; held-out new rows {change['before']:.1f} → {change['after']:.1f} nats a row"
+        lines.append(line)
+    return lines

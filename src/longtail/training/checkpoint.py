@@ -1,8 +1,9 @@
 """Checkpoints: everything a run needs to go on as if it had not stopped. JSON and safetensors.
 
-A checkpoint is a folder ``epoch-NNNNNN`` written under another name and renamed when complete, so
-that a process killed at any moment leaves the last whole one. Randomness is a function of the
-seed and the counters, so no generator's state is kept.
+A checkpoint is a folder ``epoch-NNNNNN``, or ``epoch-NNNNNN-batch-NNNNNNNNN`` within the epoch
+after that one, written under another name and renamed when complete, so that a process killed at
+any moment leaves the last whole one. Randomness is a function of the seed and the counters, so no
+generator's state is kept.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _STATE, _TENSORS, _DIGEST = "state.json", "tensors.safetensors", "sha256"
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a run after a whole epoch.
+    """The state of a run between two batches.
 
     Attributes
     ----------
@@ -59,15 +60,22 @@ class CheckpointStore:
         self.folder = Path(folder)
         self.fingerprint = fingerprint
 
-    def save(self, epoch: int, checkpoint: Checkpoint) -> None:
+    def save(self, epoch: int, checkpoint: Checkpoint, *, batches: int = 0) -> None:
         """Write, then forget older ones.
+
+        Parameters
+        ----------
+        epoch, batches
+            Whole epochs done, and batches of the next.
 
         Raises
         ------
         CheckpointWriteError
             If it cannot be written; the previous checkpoint is kept.
         """
-        target = self.folder / f"{_PREFIX}{epoch:06d}"
+        # Names sort in the order of training.
+        within = f"-batch-{batches:09d}" if batches else ""
+        target = self.folder / f"{_PREFIX}{epoch:06d}{within}"
         partial = self.folder / f".partial-{os.getpid()}"
         try:
             # What a killed process left: process numbers repeat, in containers above all.
@@ -85,8 +93,9 @@ class CheckpointStore:
         except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise CheckpointWriteError(
-                f"The checkpoint of epoch {epoch} could not be written to {self.folder}: {error}. "
-                "Free some space or choose another folder; the previous checkpoint is kept."
+                f"The checkpoint of epoch {epoch}{f' and {batches} batches' if batches else ''} "
+                f"could not be written to {self.folder}: {error}. Free some space or choose "
+                "another folder; the previous checkpoint is kept."
             ) from error
         for old in self._existing():
             if old != target:
@@ -119,6 +128,10 @@ class CheckpointStore:
                 "the data, parameters and seed of that run, or start afresh without resuming."
             )
         return Checkpoint(state, tensors)
+
+    def exists(self) -> bool:
+        """Whether there is one, of this run or another."""
+        return bool(self._existing())
 
     def clear(self) -> None:
         """Remove all checkpoints, and the folder if that leaves it empty."""

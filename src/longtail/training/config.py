@@ -22,7 +22,8 @@ class TrainingConfig:
     batch_size
         B.
     learning_rate, lr_schedule
-        Adam's peak step size; "cosine" falls to 0 at the last epoch, "constant" does not.
+        Adam's peak step size; "cosine" falls to 0 at the last epoch, "constant" does not, "warmup"
+        rises first.
     weight_decay
         Decoupled (AdamW), on weight matrices; not on biases.
     output_epsilon
@@ -55,7 +56,7 @@ class TrainingConfig:
     epochs: int
     batch_size: int
     learning_rate: float
-    lr_schedule: Literal["cosine", "constant"]
+    lr_schedule: Literal["cosine", "constant", "warmup"]
     weight_decay: float
     output_epsilon: float
     feature_dropout: float

@@ -42,8 +42,6 @@ class ProgressBar(Callback):
     def on_fit_begin(self, config: TrainingConfig, n_rows: int, first_epoch: int) -> None:
         """Open the display."""
         self._rows, self._epochs = n_rows, config.epochs
-        if first_epoch:
-            self._console.print(f"{self._label}: resuming after epoch {first_epoch}")
         if not self._console.is_terminal:
             return
         self._progress = Progress(
@@ -59,6 +57,11 @@ class ProgressBar(Callback):
             self._label, total=config.epochs, completed=first_epoch, status=""
         )
         self._progress.start()
+
+    def on_resume(self, epoch: int, rows_done: int) -> None:
+        """Say from where the run goes on."""
+        within = f" and {rows_done:,} rows of the next" if rows_done else ""
+        self._console.print(f"{self._label}: resuming after epoch {epoch}{within}", highlight=False)
 
     def on_batch_end(self, epoch: int, rows_done: int) -> None:
         """Move the bar within an epoch."""

@@ -14,6 +14,8 @@ __all__ = ["RefineSchedule", "draws_at", "kl_weight", "learning_rate", "steps_at
 
 RefineSchedule = Sequence[tuple[int, int]]
 
+# Share of the updates over which "warmup" rises.
+_RISE = 0.1
 
 # Draws that teach the decoder by importance weight, where rows are refined.
 _DRAWS = 8
@@ -34,11 +36,20 @@ def kl_weight(update: int, anneal_updates: float, final: float = 1.0) -> float:
 
 
 def learning_rate(
-    update: int, total: int, peak: float, schedule: Literal["cosine", "constant"]
+    update: int, total: int, peak: float, schedule: Literal["cosine", "constant", "warmup"]
 ) -> float:
-    """Adam's step size: "constant", or falling to 0 along half a cosine."""
+    """Adam's step size: "constant", or falling to 0 along half a cosine.
+
+    "warmup" is the latter after a rise over the first tenth of the updates: for a fitted model
+    that goes on, whose optimiser knows nothing yet of its gradients.
+    """
     if schedule == "constant":
         return peak
+    if schedule == "warmup":
+        rise = max(1, round(_RISE * total))
+        if update < rise:
+            return peak * (update + 1) / (rise + 1)
+        update, total = update - rise, max(1, total - rise)
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, update / total)))
 
 

@@ -64,15 +64,29 @@ def step_terms(
     key: NoiseKey,
     update: int = 0,
     samples: int = 1,
+    divisor: float | None = None,
 ) -> StepTerms:
-    """Compute the loss of a batch; `key` holds the noise of this update, counted from 0."""
+    """Compute the loss of a batch.
+
+    Parameters
+    ----------
+    key
+        The noise of this update, which is counted from 0.
+    samples
+        S, draws of which one teaches the decoder.
+    divisor
+        Of the sum over rows; their number if not given. In a process that has a part of the
+        batch, the rows of the whole batch over the number of processes: the average of all
+        gradients is then that of the whole batch, however unequal the parts.
+    """
+    divisor = len(rows.keys) if divisor is None else divisor
     psi = model.amortized(rows.features)
     k = psi.mean.shape[1]
     sample = None if model.theta_sampler is None else model.theta_sampler.draw(update)
     if settings.steps == 0 and samples == 1:
         noise = normal_noise(key, k, Stream.TRAIN_ENCODER, 0)
         terms = elbo(model.generative, psi, rows.counts, noise, sample=sample)
-        return StepTerms(-terms.bound(kl_weight).mean(), terms, terms, psi.detach())
+        return StepTerms(-terms.bound(kl_weight).sum() / divisor, terms, terms, psi.detach())
     objective = model.objective(rows.counts, kl_weight)
     data = objective.data if sample is None else None
     if settings.steps == 0:
@@ -92,7 +106,7 @@ def step_terms(
         noise, known = chosen.noise, chosen.log_likelihood
     refined = elbo(model.generative, star, rows.counts, noise, data, sample=sample)
     # With ψ* fixed the KL has no gradient: only the likelihood teaches θ.
-    loss = -amortized.bound(kl_weight).mean() - refined.log_likelihood.mean()
+    loss = -(amortized.bound(kl_weight).sum() / divisor) - refined.log_likelihood.sum() / divisor
     if known is not None:  # the chosen draw is among the better ones
         refined = ElboTerms(known, refined.kl)
     return StepTerms(loss, amortized, refined, star)

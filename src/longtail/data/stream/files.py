@@ -10,9 +10,10 @@ from typing import Any
 
 from longtail.errors import CorruptBlockError, DataError, MissingExtraError
 
-__all__ = ["is_url", "list_files", "open_parquet", "reading"]
+__all__ = ["ENDINGS", "is_url", "list_files", "open_parquet", "reading"]
 
-_ENDINGS = (".parquet", ".pq")
+ENDINGS = (".parquet", ".pq")
+"""Of the names of files that are taken from a folder."""
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -34,7 +35,7 @@ def list_files(path: str) -> tuple[str, ...]:
         found = _remote(path) if is_url(path) else _local(Path(path))
     if not found:
         raise DataError(
-            f"There are no Parquet files (ending in {' or '.join(_ENDINGS)}) in '{path}'; expected "
+            f"There are no Parquet files (ending in {' or '.join(ENDINGS)}) in '{path}'; expected "
             "at least one."
         )
     return found
@@ -80,7 +81,7 @@ def _remote(url: str) -> tuple[str, ...]:
 
 def _is_wanted(parts: tuple[str, ...]) -> bool:
     hidden = any(part.startswith((".", "_")) for part in parts)
-    return not hidden and parts[-1].lower().endswith(_ENDINGS)
+    return not hidden and parts[-1].lower().endswith(ENDINGS)
 
 
 def open_parquet(file: str, place: str) -> Any:

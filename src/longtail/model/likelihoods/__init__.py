@@ -21,12 +21,16 @@ from longtail.model.likelihoods.base import (
 from longtail.model.likelihoods.bernoulli import Bernoulli
 from longtail.model.likelihoods.multinomial import Multinomial
 from longtail.model.likelihoods.negative_binomial import (
+    DISPERSION_GROUPS,
     NegativeBinomial,
+    dispersion_curve,
+    likeliest_log_dispersion,
     marginal_log_dispersion,
 )
 from longtail.model.likelihoods.poisson import Poisson
 
 __all__ = [
+    "DISPERSION_GROUPS",
     "LIKELIHOODS",
     "Bernoulli",
     "Exposure",
@@ -36,7 +40,9 @@ __all__ = [
     "Multinomial",
     "NegativeBinomial",
     "Poisson",
+    "dispersion_curve",
     "get_likelihood",
+    "likeliest_log_dispersion",
     "marginal_log_dispersion",
     "resolve_exposure",
 ]

@@ -20,10 +20,17 @@ from longtail.model.likelihoods.base import (
 )
 from longtail.ops import DataTerm, FeatureSample, SparseRows
 
-__all__ = ["NegativeBinomial", "marginal_log_dispersion"]
+__all__ = [
+    "DISPERSION_GROUPS",
+    "NegativeBinomial",
+    "dispersion_curve",
+    "likeliest_log_dispersion",
+    "marginal_log_dispersion",
+]
 
 _GRID = np.linspace(math.log(1e-3), math.log(1e4), 49)
-_BINS = 64
+DISPERSION_GROUPS = 64
+"""Groups of similar exposure in which the rows that lack a feature count."""
 
 
 class NegativeBinomial(Likelihood):
@@ -158,9 +165,21 @@ def marginal_log_dispersion(
         s, (n,), positive.
     """
     order = np.argsort(exposure, kind="stable")
-    groups = np.array_split(exposure[order], min(_BINS, len(order)))
+    groups = np.array_split(exposure[order], min(DISPERSION_GROUPS, len(order)))
     sizes = np.array([len(g) for g in groups], dtype=np.float64)
     typical = np.array([g.mean() for g in groups])
+    return likeliest_log_dispersion(
+        dispersion_curve(counts, unigram, exposure), unigram, sizes, typical
+    )
+
+
+def dispersion_curve(
+    counts: csr_array, unigram: NDArray[np.float64], exposure: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What the counts that are not 0 add to the log-likelihood of each dispersion: (grid, V).
+
+    Those of some rows and of others add up to those of all. See `marginal_log_dispersion`.
+    """
     rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     columns, values = counts.indices, counts.data.astype(np.float64)
     log_mean = np.log(exposure[rows]) + np.log(unigram[columns])
@@ -169,6 +188,29 @@ def marginal_log_dispersion(
         r = math.exp(log_r)
         terms = gammaln(values + r) - gammaln(r) - values * np.logaddexp(0, log_r - log_mean)
         row[:] = np.bincount(columns, weights=terms, minlength=counts.shape[1])
+    return curve
+
+
+def likeliest_log_dispersion(
+    curve: NDArray[np.float64],
+    unigram: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    typical: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """log r of each feature that is likeliest: (V,).
+
+    Parameters
+    ----------
+    curve
+        See `dispersion_curve`.
+    unigram
+        f, (V,).
+    sizes, typical
+        Rows of groups of similar exposure, and their mean exposure.
+    """
+    curve = curve.copy()
+    for row, log_r in zip(curve, _GRID, strict=True):
+        r = math.exp(log_r)
         for size, s in zip(sizes, typical, strict=True):
             row -= size * r * np.log1p(s * unigram / r)
     # The top of a parabola through the best point and its neighbours.
