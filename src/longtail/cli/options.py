@@ -112,7 +112,7 @@ EngineOption = Annotated[
 AddressOption = Annotated[
     str | None,
     typer.Option(
-        help="Ray: 'auto', HOST:PORT or ray://HOST:PORT; one is started here if not given.",
+        help="Ray: of a running cluster, 'auto' or HOST:PORT; else one is started here.",
         rich_help_panel=BLOCKS,
     ),
 ]

@@ -48,10 +48,9 @@ class RayEngine:
     Parameters
     ----------
     address
-        Of a running cluster: ``"auto"`` for the one this machine is part of, ``host:port``, or
-        ``ray://host:port`` from outside. None: the one that this process is connected to, or that
-        the environment variable RAY_ADDRESS names; else one is started here, and stopped
-        afterwards.
+        Of a running cluster, as `ray.init` takes it: ``"auto"`` for the one this machine is part
+        of, or ``host:port``. None: the one that this process is connected to, or that the
+        environment variable RAY_ADDRESS names; else one is started here, and stopped afterwards.
     workers
         Processes that score; None: as many as the CPUs of the cluster allow.
     cpus
