@@ -21,6 +21,7 @@ __all__ = [
     "NotFittedError",
     "ParameterError",
     "ProcessError",
+    "ScoringError",
     "WriteError",
 ]
 
@@ -71,6 +72,10 @@ class NonFiniteError(LongtailError, ArithmeticError):
 
 class ProcessError(LongtailError):
     """Processes that train together cannot find each other, or have lost one of them."""
+
+
+class ScoringError(LongtailError):
+    """Rows could not be scored where that was tried: workers ended, hung or see other files."""
 
 
 class MissingExtraError(LongtailError, ImportError):

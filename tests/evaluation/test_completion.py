@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from longtail.data import Batches, CountMatrix
 from longtail.data.hashing import row_keys
 from longtail.evaluation import EvaluationSettings, completion_rows, evaluate_rows, split_tokens
-from longtail.evaluation import evaluate as evaluate_module
+from longtail.evaluation import row_scores as row_scores_module
 from longtail.inference import RefineSettings, Stream, normal_noise
 from tests.builders import as_rows, small_network
 from tests.data.strategies import dense_counts
@@ -135,7 +135,7 @@ def test_an_evaluation_shows_the_model_the_observed_half_only(monkeypatch):
         seen.extend(batches)
         return completion_rows(model, seen, held_out, **kwargs)
 
-    monkeypatch.setattr(evaluate_module, "completion_rows", spy)
+    monkeypatch.setattr(row_scores_module, "completion_rows", spy)
     settings = EvaluationSettings(RefineSettings(2), samples=2, seed=6)
     evaluate_rows(network, counts, transform, unigram, 12.0, settings)
     (batch,) = seen

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from longtail.cli import commands, introspect, recommend
+from longtail.cli import commands, introspect, recommend, scoring
 from longtail.cli.explore import explore
 from longtail.cli.fit import fit
 from longtail.cli.output import Interrupted, log, show_notices
@@ -22,7 +22,13 @@ from longtail.cli.plan import plan
 from longtail.cli.report import report
 from longtail.cli.tune import tune
 from longtail.cli.update import update
-from longtail.errors import LongtailError, NonFiniteError, ProcessError, WriteError
+from longtail.errors import (
+    LongtailError,
+    NonFiniteError,
+    ProcessError,
+    ScoringError,
+    WriteError,
+)
 
 __all__ = ["app", "main"]
 
@@ -38,8 +44,8 @@ app.command()(fit)
 app.command()(update)
 app.command()(tune)
 app.command()(plan)
-app.command()(commands.evaluate)
-app.command()(commands.transform)
+app.command()(scoring.evaluate)
+app.command()(scoring.transform)
 app.command()(commands.info)
 app.command(rich_help_panel="Recommend")(recommend.recommend)
 app.command(rich_help_panel="Recommend")(recommend.rank)
@@ -77,7 +83,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except (NonFiniteError, ProcessError, WriteError) as error:
+    except (NonFiniteError, ProcessError, ScoringError, WriteError) as error:
         _leave(f"failed: {error}", 1)
     except LongtailError as error:
         _leave(f"error: {error}", 2)

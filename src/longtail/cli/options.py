@@ -13,21 +13,31 @@ from longtail.presets import find_preset
 
 __all__ = [
     "READING",
+    "AddressOption",
     "BinarizeOption",
+    "BlockTimeoutOption",
     "DataArgument",
+    "DatasetArgument",
+    "EngineOption",
     "JsonOption",
     "LayerOption",
     "MinValueOption",
     "ModelArgument",
+    "OverwriteOption",
     "SeedOption",
     "SeparatorOption",
+    "SkipCorruptOption",
     "StripDotsOption",
     "SymmetricOption",
     "TaskOption",
+    "WorkerCpusOption",
+    "WorkersOption",
+    "is_folder",
     "number_or",
     "parse_df",
     "parse_latents_path",
     "parse_ngrams",
+    "parse_parts_path",
     "parse_refine_steps",
     "parse_table_path",
     "task_settings",
@@ -36,6 +46,14 @@ __all__ = [
 ModelArgument = Annotated[Path, typer.Argument(help="Folder of a saved model.", metavar="MODEL")]
 DataArgument = Annotated[
     Path, typer.Argument(help="File or folder of data; see `longtail fit --help`.", metavar="DATA")
+]
+DatasetArgument = Annotated[
+    str,
+    typer.Argument(
+        help="File or folder of data; see `longtail fit --help`. A folder of Parquet files, or a "
+        "URL of Parquet, is scored block by block.",
+        metavar="DATA",
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.")
@@ -84,6 +102,45 @@ BinarizeOption = Annotated[
 LayerOption = Annotated[
     str | None,
     typer.Option(help="AnnData: the layer that holds counts.", rich_help_panel=READING),
+]
+
+BLOCKS = "Block by block: DATA is Parquet, and --out a folder"
+EngineOption = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option(help="This process, or a Ray cluster (longtail[ray]).", rich_help_panel=BLOCKS),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray: of a running cluster, 'auto' or HOST:PORT; else one is started here.",
+        rich_help_panel=BLOCKS,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Ray: processes; as many as its CPUs allow.", rich_help_panel=BLOCKS),
+]
+WorkerCpusOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Ray: CPUs of a worker; 1.", rich_help_panel=BLOCKS),
+]
+BlockTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Ray: end a worker that is at one block for longer, and try again.",
+        rich_help_panel=BLOCKS,
+    ),
+]
+SkipCorruptOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-corrupt", help="Leave out blocks that cannot be read.", rich_help_panel=BLOCKS
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Begin anew, whatever --out has.", rich_help_panel=BLOCKS),
 ]
 
 
@@ -155,8 +212,18 @@ def parse_table_path(path: Path | None) -> Path | None:
 
 
 def parse_latents_path(path: Path | None) -> Path | None:
-    """A path that ends in .parquet, .csv or .h5ad."""
-    return _with_suffix(path, ".parquet", ".csv", ".h5ad")
+    """A path that ends in .parquet, .csv or .h5ad, or that of a folder."""
+    return path if is_folder(path) else _with_suffix(path, ".parquet", ".csv", ".h5ad")
+
+
+def parse_parts_path(path: Path | None) -> Path | None:
+    """A path that ends in .parquet or .csv, or that of a folder."""
+    return path if is_folder(path) else _with_suffix(path, ".parquet", ".csv")
+
+
+def is_folder(path: Path | None) -> bool:
+    """Whether a path is that of a folder, there or to be made: its name has no ending."""
+    return path is not None and (path.is_dir() or not path.suffix)
 
 
 def _with_suffix(path: Path | None, *allowed: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -11,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from longtail.errors import WriteError
 
@@ -28,9 +35,12 @@ __all__ = [
     "print_json",
     "progress_bar",
     "result",
+    "rows_progress",
     "show_notices",
     "write_table",
 ]
+
+_QUIET_SECONDS = 10.0
 
 
 class Interrupted(BaseException):
@@ -134,6 +144,41 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[stage], completed=done)
 
         yield report
+
+
+@contextmanager
+def rows_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A display for (rows done, rows in all) of a long run, with the time that is left.
+
+    On a terminal, one live line; elsewhere a line every ten seconds at most.
+    """
+    console = _stderr()
+    columns = (TextColumn(label), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("rows"))
+    live = console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not live) as progress:
+        task = progress.add_task(label)
+        started, before = time.monotonic(), -1
+        told = started
+
+        def report(done: int, total: int) -> None:
+            nonlocal before, told
+            before = done if before < 0 else before
+            progress.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if live or now - told < _QUIET_SECONDS or done == before:
+                return
+            told = now
+            left = (total - done) * (now - started) / (done - before)
+            log(f"{label}: {done:,} of {total:,} rows, about {_duration(left)} left")
+
+        yield report
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def write_table(table: Any, path: Path) -> None:

@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longtail.cli.blocks import BlockOptions, in_words, score_blocks, summary
 from longtail.cli.options import (
+    AddressOption,
+    BlockTimeoutOption,
     DataArgument,
+    DatasetArgument,
+    EngineOption,
     JsonOption,
     ModelArgument,
+    OverwriteOption,
     SeedOption,
+    SkipCorruptOption,
+    WorkerCpusOption,
+    WorkersOption,
+    parse_parts_path,
     parse_table_path,
 )
 from longtail.cli.output import log, log_unseen, print_json, progress_bar, result, write_table
+from longtail.errors import ParameterError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,11 +43,13 @@ _StepsOption = Annotated[
 
 def recommend(
     model: ModelArgument,
-    data: DataArgument,
+    data: DatasetArgument,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items for each row.")] = 10,
     out: Annotated[
         Path | None,
-        typer.Option(callback=parse_table_path, help="Table to write (.parquet, .csv)."),
+        typer.Option(
+            callback=parse_parts_path, help="Table to write (.parquet, .csv), or a folder."
+        ),
     ] = None,
     filter_items: Annotated[
         Path | None,
@@ -56,6 +69,13 @@ def recommend(
         int | None,
         typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
     ] = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    worker_cpus: WorkerCpusOption = None,
+    block_timeout: BlockTimeoutOption = None,
+    skip_corrupt: SkipCorruptOption = False,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Recommend items to each row of DATA, known to the model or new, without training.
@@ -63,12 +83,23 @@ def recommend(
     Example: longtail recommend model/ histories.parquet --k 10 --out recs.parquet
 
     Scores are probabilities under the posterior predictive. Without --out, --json holds the
-    recommendations themselves.
+    recommendations themselves. With a folder as --out, DATA is Parquet and need not fit in
+    memory: it is gone through block by block, and a row's items are lists on its line.
     """
     from longtail.data import Vocabulary
 
-    fitted, rows, unseen = _open(model, data)
     allowed = None if filter_items is None else Vocabulary.from_file(filter_items).names
+    blocks = BlockOptions(
+        engine, address, workers, worker_cpus, block_timeout, skip_corrupt, overwrite
+    )
+    if blocks.apply(data, out):
+        assert out is not None
+        if explain is not None:
+            raise ParameterError("--explain is for rows at once: leave it out, or the folder.")
+        settings = (k, not include_seen, allowed, refine_steps, seed)
+        _recommend_blocks(model, data, out, settings, blocks, json)
+        return
+    fitted, rows, unseen = _open(model, data)
     with progress_bar() as progress:
         found = fitted.recommend(
             rows,
@@ -93,6 +124,25 @@ def recommend(
             result(_first_reasons(found, because))
         if out is not None:
             result(f"{len(found):,} rows × {k} recommendations: {out}")
+
+
+def _recommend_blocks(
+    model: Path,
+    data: str,
+    out: Path,
+    settings: tuple[Any, ...],
+    blocks: BlockOptions,
+    json: bool,
+) -> None:
+    from longtail.scoring import Recommend
+
+    task = Recommend(*settings)
+    _, found = score_blocks(model, data, out, task, blocks)
+    if json:
+        facts = {"no_history": found.empty_rows, "short": found.short_rows}
+        print_json(summary(found, k=task.k, **facts))
+    else:
+        result(f"{found.rows:,} rows × {task.k} recommendations: {out} ({in_words(found)})")
 
 
 def rank(
@@ -154,14 +204,14 @@ def rank(
         result(str(found))
 
 
-def _open(path: Path, data: Path) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
+def _open(path: Path, data: str | Path) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
     from longtail.estimator import load
 
     fitted = load(path)
     return fitted, *_read(fitted, data)
 
 
-def _read(fitted: NonlinearFactorAnalysis, data: Path) -> tuple[CountMatrix, Unseen]:
+def _read(fitted: NonlinearFactorAnalysis, data: str | Path) -> tuple[CountMatrix, Unseen]:
     """Data read the way the model's training data were."""
     from longtail.data import ReadSettings, read_like
 

@@ -43,6 +43,7 @@ from longtail.evaluation import (
     row_bounds,
 )
 from longtail.evaluation.evaluate import make_batches
+from longtail.evaluation.row_scores import RowScores, score_rows
 from longtail.features import FeatureKind, FeatureTransform
 from longtail.inference import (
     COVARIANCE_STEPS,
@@ -563,13 +564,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Called with (stage, rows done, rows in all).
         """
         counts, found = self.align(X)
-        settings = EvaluationSettings(
-            refine=self._refine_settings(refine_steps),
-            samples=whole("samples", self.eval_samples if samples is None else samples, 1),
-            batch_size=int(self.batch_size),
-            seed=whole("seed", self.seed_ if seed is None else seed, 0),
+        settings = self.evaluation_settings(
+            samples=samples,
+            refine_steps=refine_steps,
             completion=completion,
-            covariance_steps=COVARIANCE_STEPS if full_covariance else 0,
+            full_covariance=full_covariance,
+            seed=seed,
         )
         return evaluate_rows(
             self.network_,
@@ -581,6 +581,37 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             unseen=unseen or found,
             device=self._device,
             progress=progress,
+        )
+
+    def evaluation_settings(
+        self,
+        *,
+        samples: int | None = None,
+        refine_steps: int | None = None,
+        completion: bool = True,
+        full_covariance: bool = False,
+        seed: int | None = None,
+    ) -> EvaluationSettings:
+        """How `evaluate` scores rows with these arguments."""
+        return EvaluationSettings(
+            refine=self._refine_settings(refine_steps),
+            samples=whole("samples", self.eval_samples if samples is None else samples, 1),
+            batch_size=int(self.batch_size),
+            seed=whole("seed", self.seed_ if seed is None else seed, 0),
+            completion=completion,
+            covariance_steps=COVARIANCE_STEPS if full_covariance else 0,
+        )
+
+    def score_rows(self, counts: CountMatrix, settings: EvaluationSettings) -> RowScores:
+        """Every figure of every row, before averages: of aligned rows, none of them empty."""
+        return score_rows(
+            self.network_,
+            counts,
+            self.transform_,
+            self.unigram_,
+            self._mean_total,
+            settings,
+            device=self._device,
         )
 
     def recommend(

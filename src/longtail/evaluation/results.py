@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.displays import EvaluationDisplay
+from longtail.evaluation.sums import LogProbSums, Moments
 
 __all__ = ["ActiveDims", "Bound", "Completion", "Evaluation", "Floor", "Gap"]
 
@@ -18,25 +19,6 @@ Array = npt.NDArray[np.float64]
 
 KL_THRESHOLD = 0.05  # nats: mean KL above which a latent dimension counts as used
 VARIANCE_THRESHOLD = 0.01  # Burda et al. 2016, active units
-
-
-def _summary(log_prob: Array, totals: Array | None) -> dict[str, Any]:
-    """Perplexities, mean and standard error over rows of per-row log-probabilities."""
-    n = len(log_prob)
-    rows = {
-        "nats_per_row": float(log_prob.mean()),
-        "se": float(log_prob.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
-    }
-    if totals is None:
-        return rows | {"per_doc": None, "per_doc_se": None, "per_word": None}
-    per_token = -log_prob / totals
-    per_doc = float(np.exp(per_token.mean()))
-    return rows | {
-        "per_doc": per_doc,
-        # Delta method: d exp(u) = exp(u) du.
-        "per_doc_se": float(per_doc * per_token.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan,
-        "per_word": float(np.exp(-log_prob.sum() / totals.sum())),
-    }
 
 
 @dataclass(frozen=True)
@@ -65,7 +47,12 @@ class Floor:
     @classmethod
     def from_rows(cls, log_prob: Array, totals: Array | None) -> Floor:
         """Summarise per-row log-probabilities (n,) of rows with totals (n,), None: no tokens."""
-        return cls(**_summary(log_prob, totals))
+        return cls.from_sums(LogProbSums.of(log_prob, totals))
+
+    @classmethod
+    def from_sums(cls, sums: LogProbSums) -> Floor:
+        """The same from sums over rows."""
+        return cls(**sums.summary())
 
 
 @dataclass(frozen=True)
@@ -101,8 +88,14 @@ class Bound:
         cls, values: Array, mc_var: Array, totals: Array | None, *, samples: int, steps: int
     ) -> Bound:
         """Summarise per-row bounds (n,) with Monte Carlo variances (n,); see `Floor.from_rows`."""
-        mc_se = float(np.sqrt(mc_var.sum()) / len(values))
-        return cls(**_summary(values, totals), mc_se=mc_se, samples=samples, steps=steps)
+        sums = LogProbSums.of(values, totals)
+        return cls.from_sums(sums, float(mc_var.sum()), samples=samples, steps=steps)
+
+    @classmethod
+    def from_sums(cls, sums: LogProbSums, mc_var: float, *, samples: int, steps: int) -> Bound:
+        """The same from sums over rows; `mc_var` is the variance of the bounds' sum."""
+        mc_se = float(np.sqrt(mc_var) / sums.rows.n)
+        return cls(**sums.summary(), mc_se=mc_se, samples=samples, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -137,11 +130,19 @@ class Completion:
         cls, log_prob: Array, totals: Array, *, skipped_rows: int, samples: int, steps: int
     ) -> Completion:
         """Summarise per-row scores (n,) of held-out halves with totals (n,)."""
+        sums = LogProbSums.of(log_prob, totals)
+        return cls.from_sums(sums, skipped_rows=skipped_rows, samples=samples, steps=steps)
+
+    @classmethod
+    def from_sums(
+        cls, sums: LogProbSums, *, skipped_rows: int, samples: int, steps: int
+    ) -> Completion:
+        """The same from sums over rows."""
         return cls(
-            **_summary(log_prob, totals),
-            rows=len(log_prob),
+            **sums.summary(),
+            rows=sums.rows.n,
             skipped_rows=skipped_rows,
-            tokens=float(totals.sum()),
+            tokens=sums.tokens or 0.0,
             samples=samples,
             steps=steps,
         )
@@ -167,12 +168,13 @@ class Gap:
     @classmethod
     def from_rows(cls, gap: Array) -> Gap:
         """Summarise per-row gaps (n,)."""
-        return cls(
-            nats_per_row=float(gap.mean()),
-            se=float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan"),
-            median=float(np.median(gap)),
-            p90=float(np.quantile(gap, 0.9)),
-        )
+        median, p90 = np.quantile(gap, [0.5, 0.9])
+        return cls.from_sums(Moments.of(gap), median=float(median), p90=float(p90))
+
+    @classmethod
+    def from_sums(cls, gap: Moments, *, median: float, p90: float) -> Gap:
+        """The same from sums over rows, and quantiles."""
+        return cls(nats_per_row=float(gap.mean), se=gap.se, median=median, p90=p90)
 
 
 @dataclass(frozen=True)
@@ -196,10 +198,15 @@ class ActiveDims:
     @classmethod
     def from_rows(cls, kl: Array, mean: Array) -> ActiveDims:
         """Count from per-row KL and posterior means, both (n, K)."""
+        return cls.from_sums(Moments.of(kl), Moments.of(mean))
+
+    @classmethod
+    def from_sums(cls, kl: Moments, mean: Moments) -> ActiveDims:
+        """The same from sums over rows, of columns (K,)."""
         return cls(
-            kl=int((kl.mean(0) > KL_THRESHOLD).sum()),
-            variance=int((mean.var(0) > VARIANCE_THRESHOLD).sum()),
-            of=int(kl.shape[1]),
+            kl=int((kl.mean > KL_THRESHOLD).sum()),
+            variance=int((mean.squares / mean.n > VARIANCE_THRESHOLD).sum()),
+            of=len(kl.mean),
         )
 
 
@@ -225,7 +232,7 @@ class Evaluation:
         Latent dimensions in use.
     per_row
         One line a row: row_id, tokens, floor, elbo_amortized, elbo_refined, elbo_full (if there),
-        iw, gap (nats).
+        iw, gap (nats). No line if the rows were scored block by block: the files have them.
     """
 
     rows: int
