@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from longtail import load, read_counts
+from longtail import load, read_counts, split_edges
 
 ITEMS = [f"i{i:02d}" for i in range(12)]
 FIT = ["--n-components", "3", "--n-hidden", "8", "--epochs", "8", "--batch-size", "20"]
@@ -142,3 +142,30 @@ def test_rank_refuses_a_cutoff_beyond_the_items(folder, run):
     code, _, err = run("rank", folder / "model", folder / "new.parquet")
     assert code == 2
     assert "whole numbers from 1 to the 12 items" in err
+
+
+def test_links_of_a_network_are_scored_from_both_ends(tmp_path, run):
+    edges = tmp_path / "friends.csv"
+    rng = np.random.default_rng(0)
+    pairs = {tuple(sorted(rng.choice(10, 2, replace=False) + 10 * (i % 2))) for i in range(80)}
+    lines = [f"n{a},n{b}" for a, b in sorted(pairs)]
+    edges.write_text("\n".join(["a,b", *lines]))
+    fit = [*FIT[: FIT.index("--row-column")], "--row-column", "a", "--feature-column", "b"]
+    assert run("fit", edges, "--symmetric", "--out", tmp_path / "model", *fit)[0] == 0
+    code, out, err = run("recommend", tmp_path / "model", edges, "-k", 2, "--network", "--json")
+    assert code == 0, err
+    model = load(tmp_path / "model")
+    rows = read_counts(edges, row_column="a", feature_column="b", symmetric=True)
+    expected = model.recommend(rows, 2, network=rows)
+    told = [list(line["items"]) for line in json.loads(out)["recommendations"]]
+    assert told == [expected.items(row) for row in range(rows.n_rows)]
+    code, out, err = run("rank", tmp_path / "model", edges, "-k", 5, "--network", "--json")
+    assert code == 0, err
+    observed, held_out = split_edges(rows, 0.2, seed=0)
+    ranking = model.rank(observed, held_out, cutoffs=(5,), network=observed)
+    assert json.loads(out)["recall@5"]["mean"] == pytest.approx(ranking["recall@5"])
+    code, _, err = run(
+        "recommend", tmp_path / "model", edges, "--network", "--out", tmp_path / "parts"
+    )
+    assert code == 2
+    assert "--network is for rows at once" in err

@@ -39,6 +39,14 @@ __all__ = ["rank", "recommend"]
 _StepsOption = Annotated[
     int | None, typer.Option(min=0, help="M, local steps; 0: the inference network alone.")
 ]
+_NetworkOption = Annotated[
+    bool,
+    typer.Option(
+        "--network",
+        help="DATA has a row for every item, as the people of a network have: score links from "
+        "both ends.",
+    ),
+]
 
 
 def recommend(
@@ -64,6 +72,7 @@ def recommend(
             min=1, metavar="N", help="Say which N of the row's own items speak for each; slower."
         ),
     ] = None,
+    network: _NetworkOption = False,
     refine_steps: _StepsOption = None,
     seed: Annotated[
         int | None,
@@ -94,8 +103,9 @@ def recommend(
     )
     if blocks.apply(data, out):
         assert out is not None
-        if explain is not None:
-            raise ParameterError("--explain is for rows at once: leave it out, or the folder.")
+        for name, given in (("--explain", explain is not None), ("--network", network)):
+            if given:
+                raise ParameterError(f"{name} is for rows at once: leave it out, or the folder.")
         settings = (k, not include_seen, allowed, refine_steps, seed)
         _recommend_blocks(model, data, out, settings, blocks, json)
         return
@@ -108,6 +118,7 @@ def recommend(
             filter_items=allowed,
             refine_steps=refine_steps,
             seed=seed,
+            network=rows if network else None,
             unseen=unseen,
             progress=lambda done: progress("recommend", done, rows.n_rows),
         )
@@ -152,7 +163,7 @@ def rank(
         Path | None,
         typer.Option(
             help="Data with the items to be found, of rows with the same ids. Otherwise a share "
-            "of each row of DATA is held out."
+            "of each row of DATA is held out, or of the edges of a graph, from both ends."
         ),
     ] = None,
     share: Annotated[
@@ -168,6 +179,7 @@ def rank(
             "--rows", callback=parse_table_path, help="Write per-row figures (.parquet, .csv)."
         ),
     ] = None,
+    network: _NetworkOption = False,
     refine_steps: _StepsOption = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
@@ -178,12 +190,14 @@ def rank(
 
     DATA should be rows that the model was not fitted to: their held-out items would be known.
     """
-    from longtail.data import split_items
+    from longtail.data import split_edges, split_items
     from longtail.evaluation import CUTOFFS
 
     fitted, rows, _ = _open(model, data)
     if held_out is None:
-        observed, wanted = split_items(rows, share, seed=seed)
+        settings = fitted.read_settings_
+        split = split_edges if settings is not None and settings.symmetric else split_items
+        observed, wanted = split(rows, share, seed=seed)
     else:
         observed, (wanted, _) = rows, _read(fitted, held_out)
     with progress_bar() as progress:
@@ -193,6 +207,7 @@ def rank(
             cutoffs=cutoff or CUTOFFS,
             refine_steps=refine_steps,
             seed=seed,
+            network=observed if network else None,
             progress=lambda done: progress("rank", done, rows.n_rows),
         )
     if rows_out is not None:

@@ -623,6 +623,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         filter_items: Any = None,
         refine_steps: int | None = None,
         seed: int | None = None,
+        network: Any = None,
         unseen: Unseen | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Recommendations:
@@ -643,6 +644,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Only these may be recommended: names, column numbers or a mask of length V.
         refine_steps, seed, progress
             As in `posterior`.
+        network
+            The items' own rows, where items are rows too, as people are in a network of friends.
+            A link is then scored from both its ends: the probability of the item under the row's
+            posterior times that of the row under the item's. Rows have names of items as ids,
+            and none is recommended itself.
         unseen
             What was outside the vocabulary, if X has been aligned already.
 
@@ -663,6 +669,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             filter_items=filter_items,
             refine_steps=refine_steps,
             seed=seed,
+            network=network,
             unseen=unseen,
             progress=progress,
         )
@@ -675,6 +682,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         cutoffs: Sequence[int] = CUTOFFS,
         refine_steps: int | None = None,
         seed: int | None = None,
+        network: Any = None,
         progress: Callable[[int], None] | None = None,
     ) -> Ranking:
         """Judge recommendations from the observed items of each row by its held-out items.
@@ -689,6 +697,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Lengths of the lists.
         refine_steps, seed, progress
             As in `posterior`.
+        network
+            As in `recommend`; no held-out link may be in it.
 
         Raises
         ------
@@ -701,6 +711,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             cutoffs=cutoffs,
             refine_steps=refine_steps,
             seed=seed,
+            network=network,
             progress=progress,
         )
 

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.inputs import whole
+from longtail.estimator.links import LinkScores
 from longtail.estimator.prepare import unseen_notice
 from longtail.estimator.recommendations import Recommendations
+from longtail.estimator.scores import PredictiveScores
 from longtail.evaluation import CUTOFFS, Ranking, rank_scores
 from longtail.evaluation.topk import NOTHING, row_chunks, top_k
 
@@ -29,46 +30,6 @@ if TYPE_CHECKING:
     from longtail.estimator.nfa import NonlinearFactorAnalysis
 
 __all__ = ["allowed_items", "match_rows", "rank_rows", "recommend_rows"]
-
-Array = npt.NDArray[np.float32]
-
-
-class PredictiveScores:
-    """log p(item | row) of all items for a slice of the rows.
-
-    Parameters
-    ----------
-    model
-        Fitted.
-    counts
-        n×V, aligned with the model's vocabulary: the history that is folded in.
-    refine_steps, seed, progress
-        As for the model's `posterior`.
-    """
-
-    def __init__(
-        self,
-        model: NonlinearFactorAnalysis,
-        counts: CountMatrix,
-        refine_steps: int | None,
-        seed: int | None,
-        progress: Callable[[int], None] | None = None,
-    ) -> None:
-        posterior = model.posterior(counts, refine_steps=refine_steps, seed=seed, progress=progress)
-        self.mean = posterior.mean
-        self.empty = counts.totals == 0
-        self.generative = model.network_.generative
-        self.unigram = np.log(model.unigram_).astype(np.float32)
-
-    @torch.no_grad()
-    def __call__(self, rows: slice) -> Array:
-        """(B, V), nats; of a row without history, the log of the training frequencies."""
-        weight: torch.Tensor = self.generative.decoder.weight
-        z = torch.from_numpy(self.mean[rows]).to(weight)
-        logits = self.generative.decoder(z)
-        scores: Array = self.generative.likelihood.log_probabilities(logits).cpu().numpy()
-        scores[self.empty[rows]] = self.unigram
-        return scores
 
 
 def recommend_rows(
@@ -80,6 +41,7 @@ def recommend_rows(
     filter_items: Any,
     refine_steps: int | None,
     seed: int | None,
+    network: Any = None,
     unseen: Unseen | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Recommendations:
@@ -87,7 +49,7 @@ def recommend_rows(
     counts, found = model.align(X)
     k = whole("k", k, 1)
     allowed = allowed_items(model.vocabulary_, filter_items)
-    scores = PredictiveScores(model, counts, refine_steps, seed, progress)
+    scores = _scores(model, counts, network, refine_steps, seed, progress)
     indices = np.empty((counts.n_rows, k), dtype=np.int64)
     values = np.empty((counts.n_rows, k), dtype=np.float32)
     for rows in row_chunks(*counts.shape):
@@ -115,6 +77,7 @@ def rank_rows(
     cutoffs: Sequence[int] = CUTOFFS,
     refine_steps: int | None,
     seed: int | None,
+    network: Any = None,
     progress: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Judge recommendations by held-out items; see `NonlinearFactorAnalysis.rank`."""
@@ -123,8 +86,23 @@ def rank_rows(
         if what is not None and what.n_features:
             warnings.warn(unseen_notice(what), DataWarning, stacklevel=3)
     wanted = match_rows(seen, wanted)
-    scores = PredictiveScores(model, seen, refine_steps, seed, progress)
+    scores = _scores(model, seen, network, refine_steps, seed, progress)
     return rank_scores(scores, wanted, seen=seen, cutoffs=cutoffs, popularity=model.unigram_)
+
+
+def _scores(
+    model: NonlinearFactorAnalysis,
+    counts: CountMatrix,
+    network: Any,
+    refine_steps: int | None,
+    seed: int | None,
+    progress: Callable[[int], None] | None,
+) -> PredictiveScores | LinkScores:
+    scores = PredictiveScores(model, counts, refine_steps, seed, progress)
+    if network is None:
+        return scores
+    items, _ = model.align(network)
+    return LinkScores(scores, counts, model, items, refine_steps, seed)
 
 
 def match_rows(observed: CountMatrix, held_out: CountMatrix) -> CountMatrix:

@@ -128,9 +128,13 @@ class Likelihood(nn.Module, ABC):
     def mean(self, logits: Tensor, exposure: Tensor) -> Tensor:
         """E[x | z] for rows with the given exposures: (B, V), (B,) → (B, V)."""
 
-    @abstractmethod
+    def log_mean(self, logits: Tensor) -> Tensor:
+        """log E[x | z] but for a constant of each row, elementwise: (B, V) → (B, V)."""
+        return logits
+
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """log of the normalised mean E[x | z] / Σ_v E[x_v | z]: (B, V) → (B, V), nats."""
+        return torch.log_softmax(self.log_mean(logits), dim=1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The normalised mean: (B, V) → (B, V)."""

@@ -66,10 +66,9 @@ class Bernoulli(Likelihood):
         """Return σ(a), whatever the exposure."""
         return torch.sigmoid(logits)
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Return log σ(a) − log Σ_v σ(a_v)."""
-        log_mean = F.logsigmoid(logits)
-        return log_mean - torch.logsumexp(log_mean, 1, keepdim=True)
+    def log_mean(self, logits: Tensor) -> Tensor:
+        """Return log σ(a)."""
+        return F.logsigmoid(logits)
 
     def jacobian_terms(self, logits: Tensor, of: JacobianKind) -> JacobianTerms:
         """Return those of σ; of root probabilities the Fisher information of a row."""

@@ -65,10 +65,6 @@ class Multinomial(Likelihood):
         """Return N_d · softmax(a)."""
         return exposure[:, None] * self.probabilities(logits)
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Return log softmax(a)."""
-        return torch.log_softmax(logits, dim=1)
-
     def jacobian_terms(self, logits: Tensor, of: JacobianKind) -> JacobianTerms:
         """Return those of softmax; of root probabilities the Fisher information of one token."""
         return softmax_terms(logits, of)

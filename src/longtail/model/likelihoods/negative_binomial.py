@@ -117,10 +117,6 @@ class NegativeBinomial(Likelihood):
         """Return s · softmax(a)."""
         return exposure[:, None] * self.probabilities(logits)
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Return log softmax(a)."""
-        return torch.log_softmax(logits, dim=1)
-
     def jacobian_terms(self, logits: Tensor, of: JacobianKind) -> JacobianTerms:
         """Return those of softmax: the dispersions change how much counts say, not their mean."""
         return softmax_terms(logits, of)

@@ -86,10 +86,6 @@ class Poisson(Likelihood):
         """Return s · exp(a)."""
         return exposure[:, None] * logits.exp()
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Return log softmax(a)."""
-        return torch.log_softmax(logits, dim=1)
-
     def jacobian_terms(self, logits: Tensor, of: JacobianKind) -> JacobianTerms:
         """Return those of exp; of root probabilities the Fisher information at exposure 1."""
         if of not in ("mean", "root_probabilities"):
