@@ -59,8 +59,8 @@ class Between:
         reason = None
         if self._processes.is_first:
             reason = self._call(lambda c: c.on_batch_end(state.epoch + 1, state.sums.rows))
-        due = self._processes.is_first and time.monotonic() - self._last >= self._every
-        stop, sent, due = self._processes.any([reason is not None, self._signals.pending, due])
+        own = [reason is not None, self._signals.pending, self._due()]
+        stop, sent, due = self._processes.any(own)
         if stop or sent or due:
             self.write(interrupted=sent)
         if sent:
@@ -91,6 +91,12 @@ class Between:
 
         on_first(self._processes, save)
         self._last = time.monotonic()
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint, by the clock of the first process."""
+        if self._store is None or not self._processes.is_first:
+            return False
+        return time.monotonic() - self._last >= self._every
 
     def _call(self, action: Callable[[Callback], None]) -> str | None:
         try:
