@@ -287,6 +287,12 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
         "gowalla": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5},),
         "deezer": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15},),
     },
+    "both-ends": {
+        "deezer": tuple(
+            _LINEAR | _LINEAR_GOWALLA | {"epochs": 15, "both_ends": True} | c
+            for c in grid(kl_weight=(0.5, 1.0))
+        ),
+    },
     "refined": {
         "": tuple(_WIDE | _LASTFM | c for c in grid(kl_weight=(0.2, 0.5, 1.0))),
         "gowalla": tuple(_WIDE | _GOWALLA | c for c in grid(kl_weight=(0.2,))),
@@ -305,10 +311,13 @@ class Predictive:
         Fitted.
     steps
         M; None: the model's own number.
+    both_ends
+        Rows are items too, and a link is scored from both of its ends.
     """
 
     model: lt.NonlinearFactorAnalysis
     steps: int | None = None
+    both_ends: bool = False
 
     def amortized(self) -> Predictive:
         """The same model, by its inference network alone."""
@@ -320,9 +329,12 @@ class Predictive:
         return self.model.inverse_transform(posterior.mean)
 
 
-def longtail(train: csr_array, seed: int, **settings: Any) -> Predictive:
-    """`NonlinearFactorAnalysis`, fitted."""
-    return Predictive(lt.NonlinearFactorAnalysis(random_state=seed, **settings).fit(train))
+def longtail(
+    train: csr_array, seed: int, *, both_ends: bool = False, **settings: Any
+) -> Predictive:
+    """`NonlinearFactorAnalysis`, fitted; see `Predictive`."""
+    model = lt.NonlinearFactorAnalysis(random_state=seed, **settings).fit(train)
+    return Predictive(model, both_ends=both_ends)
 
 
 def named(settings: Settings) -> str:

@@ -12,7 +12,8 @@ given as they are (``raw``), as 1 + log (``log``) or as 1 (``binary``); the spli
 row is ranked over all that are not its neighbours; settings are chosen by another tenth, with which
 the model is fitted again. Both are ranked for some rows only: 3,000 to choose by, 10,000 to report.
 
-This library's model runs by name of a preset (``--preset``) or with settings in JSON
+This library's model ranks friends with the preset ``both-ends`` by the product of both directions'
+probabilities. It runs by name of a preset (``--preset``) or with settings in JSON
 (``--settings``); it is also scored by its inference network alone, without refining a row's
 posterior, and the difference is noted with its standard error over rows. A program that has its
 rows is not run again.
@@ -156,9 +157,19 @@ def task(corpus: str) -> Task:
     return {"gowalla": gowalla, "deezer": deezer}[corpus]()
 
 
-def judged(scorer: Scorer, part: tuple[lt.CountMatrix, lt.CountMatrix], todo: Task) -> lt.Ranking:
-    """Metrics of a scorer on histories and what was held out of them."""
+def judged(
+    scorer: Scorer, part: tuple[lt.CountMatrix, lt.CountMatrix], todo: Task, fitted: lt.CountMatrix
+) -> lt.Ranking:
+    """Metrics of a scorer, fitted to some rows, on histories and what was held out of them."""
     observed, held_out = part
+    if isinstance(scorer, Predictive) and scorer.both_ends:
+        return scorer.model.rank(
+            observed,
+            held_out,
+            cutoffs=todo.cutoffs,
+            refine_steps=scorer.steps,
+            network=fitted,
+        )
     seen = observed
     if todo.itself:
         names = {name: i for i, name in enumerate(observed.vocabulary.names)}
@@ -186,16 +197,17 @@ def record(corpus: str, name: str, program: Program, peer: str, seed: int) -> No
     best, best_value, best_scorer, on_valid = {}, -np.inf, None, None
     for settings in program.grid(corpus):
         scorer = program.fit(todo.train.csr, seed, **settings)
-        found = judged(scorer, todo.valid, todo)
+        found = judged(scorer, todo.valid, todo, todo.train)
         value = found[todo.metrics[0]]
         print(f"{corpus}/{name} {named(settings)}: {todo.metrics[0]} {value:.4f}", flush=True)
         if value > best_value:
             best, best_value, best_scorer, on_valid = settings, value, scorer, found
+    last = todo.train if todo.refit is None else todo.refit
     if todo.refit is not None:
-        best_scorer = program.fit(todo.refit.csr, seed, **best)
+        best_scorer = program.fit(last.csr, seed, **best)
     assert best_scorer is not None
     assert on_valid is not None
-    on_test = judged(best_scorer, todo.test, todo)
+    on_test = judged(best_scorer, todo.test, todo, last)
     common = {
         "benchmark": NAME,
         "case": f"{corpus}/{name}",
@@ -209,7 +221,7 @@ def record(corpus: str, name: str, program: Program, peer: str, seed: int) -> No
         plain = found.to_dict()
         rows += metric_rows({m: plain[m] for m in todo.metrics}, split=split, **common)
     if isinstance(best_scorer, Predictive):
-        amortized = judged(best_scorer.amortized(), todo.test, todo)
+        amortized = judged(best_scorer.amortized(), todo.test, todo, last)
         plain = amortized.to_dict()
         extra = {f"amortized.{m}": plain[m] for m in todo.metrics}
         extra |= {f"refinement_gain.{m}": gain(on_test, amortized, m) for m in todo.metrics}
@@ -247,7 +259,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     done = {(r["case"], r["seed"]) for r in read_rows(NAME)} if not args.again else set()
     for corpus in args.corpus or CORPORA:
         jobs = [(p, PROGRAMS[p], p) for p in programs]
-        jobs += [(name, Program(longtail, grids), "") for name, grids in ours.items()]
+        jobs += [
+            (name, Program(longtail, grids, only=() if "" in grids else tuple(grids)), "")
+            for name, grids in ours.items()
+        ]
         for name, program, peer in jobs:
             if (f"{corpus}/{name}", str(args.seed)) in done:
                 print(f"{corpus}/{name}: has its rows")

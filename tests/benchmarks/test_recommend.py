@@ -108,7 +108,7 @@ def test_no_node_is_recommended_itself():
     def itself_first(rows):  # all of them, in order
         return np.eye(12) + 0.5 * missing.csr.toarray()
 
-    lists = recommend.judged(itself_first, (known, missing), todo)
+    lists = recommend.judged(itself_first, (known, missing), todo, known)
     assert lists["hit_rate@1"] == 1
 
 
@@ -118,7 +118,9 @@ def test_what_refinement_adds():
     counts = lt.CountMatrix.from_any(topic_counts(60, 25, tokens=15, seed=5))
     pair = lt.split_items(counts, seed=0)
     todo = recommend.Task(pair[0], pair, None, pair, (3,), ("ndcg@3",))
-    refined, amortized = (recommend.judged(s, pair, todo) for s in (scorer, scorer.amortized()))
+    refined, amortized = (
+        recommend.judged(s, pair, todo, todo.train) for s in (scorer, scorer.amortized())
+    )
     found = recommend.gain(refined, amortized, "ndcg@3")
     assert found["mean"] == pytest.approx(refined["ndcg@3"] - amortized["ndcg@3"])
     assert found["se"] > 0
@@ -171,7 +173,9 @@ def test_settings_are_chosen_on_validation_rows_and_test_rows_scored_once(monkey
     }
     grid = program.grid("toy")
     values = [
-        recommend.judged(peers.item_neighbors(todo.train.csr, 0, **s), todo.valid, todo)["recall@3"]
+        recommend.judged(
+            peers.item_neighbors(todo.train.csr, 0, **s), todo.valid, todo, todo.train
+        )["recall@3"]
         for s in grid
     ]
     on_valid = [r.value for r in written if (r.split, r.metric) == ("valid", "recall@3.mean")]

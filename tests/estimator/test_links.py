@@ -76,9 +76,19 @@ def test_held_out_links_are_ranked_from_both_ends():
     assert found["recall@5"] > 1.5 * 5 / N
 
 
+def test_without_names_in_the_model_those_of_the_rows_count():
+    X = graph()
+    plain = small(epochs=15, learning_rate=0.03).fit(X.csr[X.totals > 0])
+    order = [f"n{i}" for i in reversed(range(N))]
+    turned = CountMatrix.from_any(X.csr, vocabulary=order, row_ids=order)
+    by_name = plain.recommend(turned, 4, network=turned[list(range(N))[::-1]])
+    np.testing.assert_array_equal(by_name.indices, plain.recommend(X.csr, 4, network=X.csr).indices)
+
+
 def test_rows_that_are_no_items_are_refused():
-    X = CountMatrix.from_any(graph().csr, vocabulary=graph().vocabulary)
-    with pytest.raises(DataError, match="20 of 20 rows are none; the first is 0"):
+    ids = [f"somebody {i}" for i in range(N)]
+    X = CountMatrix.from_any(graph().csr, vocabulary=graph().vocabulary, row_ids=ids)
+    with pytest.raises(DataError, match="20 of 20 rows are none; the first is 'somebody 0'"):
         fitted().recommend(X, 2, network=X)
     with pytest.raises(DataError, match="None of the 20 rows of the network"):
         fitted().recommend(graph(), 2, network=X)

@@ -16,15 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from longtail.data import CountMatrix
 from longtail.errors import DataError
 from longtail.estimator.scores import PredictiveScores
 from longtail.evaluation.topk import NOTHING, row_chunks
 
 if TYPE_CHECKING:
-    from longtail.data import CountMatrix
     from longtail.estimator.nfa import NonlinearFactorAnalysis
 
-__all__ = ["LinkScores"]
+__all__ = ["LinkScores", "items_of"]
 
 Array = npt.NDArray[np.float32]
 
@@ -38,13 +38,13 @@ class LinkScores:
     Parameters
     ----------
     scores
-        Of the first term, whose rows are items.
-    rows
-        Of which scores are asked for: their ids are names of items.
+        Of the first term.
     model
         Fitted.
-    network
-        The items' own rows, aligned with the model's vocabulary.
+    rows, network
+        Rows whose links are scored, and the items' own, aligned with the model's vocabulary.
+    own, items
+        Which item each of these rows is, or -1: see `items_of`.
     refine_steps, seed
         As for the model's `posterior`.
 
@@ -57,34 +57,35 @@ class LinkScores:
     def __init__(
         self,
         scores: PredictiveScores,
-        rows: CountMatrix,
         model: NonlinearFactorAnalysis,
+        rows: CountMatrix,
+        own: npt.NDArray[np.int64],
         network: CountMatrix,
+        items: npt.NDArray[np.int64],
         refine_steps: int | None,
         seed: int | None,
     ) -> None:
         self.scores = scores
         self.empty = scores.empty
-        self.own = _columns(rows)
-        unknown = np.flatnonzero(self.own == NOTHING)
+        self.own = own
+        unknown = np.flatnonzero(own == NOTHING)
         if len(unknown):
             raise DataError(
                 f"In a network every row is an item too, but {len(unknown):,} of {rows.n_rows:,} "
                 f"rows are none; the first is {rows.row_ids[int(unknown[0])]!r}. Give rows whose "
                 "ids are names of features, such as read_counts(..., symmetric=True) makes."
             )
-        where = _columns(network)
-        if not (where != NOTHING).any():
+        is_item = items != NOTHING
+        if not is_item.any():
             raise DataError(
                 f"None of the {network.n_rows:,} rows of the network is called like a feature of "
                 f"the model, such as {model.vocabulary_.names[0]!r}. Give the rows of the items."
             )
         latent = np.zeros((len(model.vocabulary_), scores.mean.shape[1]), dtype=np.float32)
-        known = where[where != NOTHING]
         posterior = model.posterior(network, refine_steps=refine_steps, seed=seed)
-        latent[known] = posterior.mean[where != NOTHING]
+        latent[items[is_item]] = posterior.mean[is_item]
         self.silent = np.ones(len(latent), dtype=bool)
-        self.silent[known] = network.totals[where != NOTHING] == 0
+        self.silent[items[is_item]] = network.totals[is_item] == 0
         self._prepare(latent)
 
     @torch.no_grad()
@@ -117,7 +118,12 @@ class LinkScores:
         return total
 
 
-def _columns(rows: CountMatrix) -> npt.NDArray[np.int64]:
-    """The item that each row is, or NOTHING."""
-    codes = rows.vocabulary.codes([str(row_id) for row_id in rows.row_ids])
-    return np.where(codes < 0, NOTHING, codes)
+def items_of(X: Any, aligned: CountMatrix) -> npt.NDArray[np.int64]:
+    """The column of the item that each row is, by its id; -1 for none.
+
+    `aligned` are the rows over the model's vocabulary. Where that has no names, columns are told
+    by those of X, if it has any, and otherwise by their numbers.
+    """
+    named_here = isinstance(X, CountMatrix) and not aligned.vocabulary.named
+    vocabulary = X.vocabulary if named_here else aligned.vocabulary
+    return vocabulary.codes([str(row_id) for row_id in aligned.row_ids])

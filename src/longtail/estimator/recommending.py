@@ -19,7 +19,7 @@ from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.inputs import whole
-from longtail.estimator.links import LinkScores
+from longtail.estimator.links import LinkScores, items_of
 from longtail.estimator.prepare import unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.scores import PredictiveScores
@@ -49,7 +49,7 @@ def recommend_rows(
     counts, found = model.align(X)
     k = whole("k", k, 1)
     allowed = allowed_items(model.vocabulary_, filter_items)
-    scores = _scores(model, counts, network, refine_steps, seed, progress)
+    scores = _scores(model, (X, counts), network, refine_steps, seed, progress)
     indices = np.empty((counts.n_rows, k), dtype=np.int64)
     values = np.empty((counts.n_rows, k), dtype=np.float32)
     for rows in row_chunks(*counts.shape):
@@ -86,23 +86,26 @@ def rank_rows(
         if what is not None and what.n_features:
             warnings.warn(unseen_notice(what), DataWarning, stacklevel=3)
     wanted = match_rows(seen, wanted)
-    scores = _scores(model, seen, network, refine_steps, seed, progress)
+    scores = _scores(model, (observed, seen), network, refine_steps, seed, progress)
     return rank_scores(scores, wanted, seen=seen, cutoffs=cutoffs, popularity=model.unigram_)
 
 
 def _scores(
     model: NonlinearFactorAnalysis,
-    counts: CountMatrix,
+    rows: tuple[Any, CountMatrix],
     network: Any,
     refine_steps: int | None,
     seed: int | None,
     progress: Callable[[int], None] | None,
 ) -> PredictiveScores | LinkScores:
+    """What ranks the items of rows, given as they came and aligned."""
+    given, counts = rows
     scores = PredictiveScores(model, counts, refine_steps, seed, progress)
     if network is None:
         return scores
     items, _ = model.align(network)
-    return LinkScores(scores, counts, model, items, refine_steps, seed)
+    own, others = items_of(given, counts), items_of(network, items)
+    return LinkScores(scores, model, counts, own, items, others, refine_steps, seed)
 
 
 def match_rows(observed: CountMatrix, held_out: CountMatrix) -> CountMatrix:
