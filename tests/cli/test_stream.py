@@ -8,6 +8,7 @@ import sys
 import time
 
 import fsspec
+import numpy as np
 import polars as pl
 import pytest
 
@@ -147,3 +148,26 @@ def test_a_killed_fit_resumes_to_the_same_model(folder, tmp_path):
     assert "resuming after epoch" in resumed.stderr
     weights = [tmp_path / name / "weights.safetensors" for name in ("whole", "cut")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_fit_the_model_of_one(folder, tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    fit = ["-m", "longtail", "fit", str(folder), *SMALL, "--buffer-rows", "70"]
+    pair = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for words, out in ((fit, "one"), ([*pair, *fit], "two")):
+        command = [sys.executable, *words, "--out", str(tmp_path / out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+    one, two = (longtail.load(tmp_path / name) for name in ("one", "two"))
+    rows = read_counts(tmp_path / "valid.parquet", vocabulary=one.vocabulary_)
+    np.testing.assert_allclose(one.transform(rows), two.transform(rows), atol=1e-3)
+    done = subprocess.run(
+        [sys.executable, *pair, *fit, "--out", str(tmp_path / "three"), "--lanes", "3"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode != 0
+    assert "2 processes cannot share 3 lanes evenly" in done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import fsspec
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.sparse import vstack
 
 from longtail.data import ReadSettings, Vocabulary, read_counts
 from longtail.data.stream import ParquetDataset
-from longtail.errors import CorruptBlockError, DataError
+from longtail.errors import CorruptBlockError, DataError, MissingExtraError
 
 words = st.sampled_from(["kernel", "tree", "Signal", "the", "x", "", "é1", "a b c", "42"])
 texts = st.lists(st.one_of(st.none(), st.lists(words, max_size=5).map(" ".join)), min_size=1)
@@ -247,11 +248,28 @@ def test_files_without_the_column(tmp_path):
         ParquetDataset.open(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("name", ["pyarrow", "fsspec"])
+def test_without_the_extra(tmp_path, monkeypatch, name):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"text": ["red fox"]}).write_parquet(path)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'longtail\[stream\]'"):
+        ParquetDataset.open(path if name == "pyarrow" else "memory://x/t.parquet")
+
+
 def test_ids_that_repeat_are_no_ids(tmp_path):
     path = tmp_path / "t.parquet"
     pl.DataFrame({"id": [7, 7], "text": ["a1", "a2"]}).write_parquet(path)
     dataset = ParquetDataset.open(path)
-    assert dataset.settings.id_column is None
+    assert dataset.id_column is None
     assert dataset.count_block(0).row_ids.to_list() == [0, 1]
     pl.DataFrame({"id": ["08", "7"], "text": ["a1", "a2"]}).write_parquet(path)
-    assert ParquetDataset.open(path).count_block(0).row_ids.to_list() == ["08", "7"]
+    dataset = ParquetDataset.open(path)
+    counts = dataset.count_block(0)
+    assert counts.row_ids.to_list() == ["08", "7"]
+    # New data need not have such a column.
+    assert counts.settings == dataset.settings == read_counts(path).settings
+    pl.DataFrame({"id": [1.5, 2.5], "text": ["a1", "a2"]}).write_parquet(path)
+    assert ParquetDataset.open(path).id_column is None
+    with pytest.raises(DataError, match="cannot identify rows: it is of type Float64"):
+        ParquetDataset.open(path, id_column="id").count_block(0)

@@ -73,7 +73,7 @@ class StreamBatches:
     waited
         Seconds spent here in all epochs: waiting for rows, and making batches of them.
     elapsed
-        Seconds that these epochs have taken so far, with what was done between their batches.
+        Seconds that these epochs have taken, with what was done between their batches.
     """
 
     def __init__(
@@ -152,14 +152,15 @@ class StreamBatches:
         began = asked = time.perf_counter()
         with ReadAhead(jobs, most=len(own), patience=self._patience) as ahead:
             lanes = [_Lane(lane, int(starts[lane][start]), ahead) for lane in own]
-            for number in range(start, len(self)):
-                pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
-                batch = self._batch(_join(pieces), int(sizes[number]))
-                now = time.perf_counter()
-                self.waited += now - asked
-                self.elapsed += now - began
-                yield batch
-                began, asked = now, time.perf_counter()
+            try:
+                for number in range(start, len(self)):
+                    pieces = [lane.take(int(starts[lane.number][number + 1])) for lane in lanes]
+                    batch = self._batch(_join(pieces), int(sizes[number]))
+                    self.waited += time.perf_counter() - asked
+                    yield batch
+                    asked = time.perf_counter()
+            finally:
+                self.elapsed += time.perf_counter() - began
 
     def _batch(self, rows: _Rows, global_size: int) -> Batch:
         return Batch(rows.rows, rows.keys, rows.counts, self._transform(rows.counts), global_size)

@@ -72,11 +72,14 @@ class ParquetDataset:
     path
         Of the file or folder, or a URL.
     settings
-        How rows are read, with the columns that were found.
+        How rows are read, with the text column that was found.
     blocks
         All of them, in order.
     columns
         The columns that are read.
+    id_column
+        The one that identifies rows, in texts: named in the settings or found. None: rows are
+        numbered.
     fingerprint
         SHA-256 of file names, sizes and row groups: tells whether the data are the same.
     """
@@ -85,6 +88,7 @@ class ParquetDataset:
     settings: ReadSettings
     blocks: Sequence[BlockInfo]
     columns: tuple[str, ...]
+    id_column: str | None
     fingerprint: str
 
     @classmethod
@@ -124,9 +128,9 @@ class ParquetDataset:
         blocks, digest, schemas = _row_groups(path, files)
         if sum(block.n_rows for block in blocks) == 0:
             raise DataError(f"'{path}' has columns but no rows; expected at least one.")
-        chosen, columns = _settle(chosen, path, blocks, schemas[0])
+        chosen, columns, ids = _settle(chosen, path, blocks, schemas[0])
         _check_columns(files, schemas, columns)
-        return cls(path, chosen, blocks, columns, digest)
+        return cls(path, chosen, blocks, columns, ids, digest)
 
     @property
     def n_rows(self) -> int:
@@ -160,9 +164,10 @@ class ParquetDataset:
 
     def count_block(self, number: int) -> CountMatrix:
         """Count every feature of a block, in the order of their names; see `read_block`."""
-        block = self.blocks[number]
-        table = _part(block, self.columns)
-        return count_part(table, self.settings)
+        # An id column that was found must not be asked of new data: the settings stay as they are.
+        own = replace(self.settings, id_column=self.id_column)
+        counts = count_part(_part(self.blocks[number], self.columns), own)
+        return replace(counts, settings=self.settings)
 
 
 def _part(block: BlockInfo, columns: tuple[str, ...]) -> TableFile:
@@ -223,8 +228,8 @@ def _row_groups(path: str, files: tuple[str, ...]) -> tuple[tuple[BlockInfo, ...
 
 def _settle(
     settings: ReadSettings, path: str, blocks: Sequence[BlockInfo], schema: Any
-) -> tuple[ReadSettings, tuple[str, ...]]:
-    """Name the columns that are read; a column that is only called "id" must serve."""
+) -> tuple[ReadSettings, tuple[str, ...], str | None]:
+    """Name the columns that are read, and that of ids; one that is only called so must serve."""
     names = tuple(schema.names)
     table = TableFile(path, names, None, lambda _: pl.DataFrame())
     if settings.is_long_table:
@@ -235,14 +240,14 @@ def _settle(
         columns = tuple(table.require(n, s) for s, n in named.items() if n is not None)
         if settings.feature_separator is None and not _holds_lists(schema, settings):
             raise entries_in_lines(path)
-        return settings, columns
+        return settings, columns, None
     texts = text_column(table, settings)
     ids = id_column(table, settings)
     first = next(block for block in blocks if block.n_rows)
     if ids is not None and settings.id_column is None and not _identifies(ids, first, names):
         ids = None
-    settings = replace(settings, text_column=texts, id_column=ids)
-    return settings, (texts,) if ids in (None, texts) else (texts, str(ids))
+    columns = (texts,) if ids in (None, texts) else (texts, str(ids))
+    return replace(settings, text_column=texts), columns, ids
 
 
 def _holds_lists(schema: Any, settings: ReadSettings) -> bool:

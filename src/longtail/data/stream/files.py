@@ -111,7 +111,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         import fsspec
         from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
     except ImportError as error:
-        raise _missing(url) from error
+        raise _missing(f"'{url}'") from error
     try:
         inner, path = fsspec.core.url_to_fs(url)
     except ImportError:  # s3fs and its like are not needed: pyarrow has clients of its own
@@ -134,14 +134,16 @@ def _reaching(path: str) -> Iterator[None]:
             f"Cannot reach '{path}': {_reason(error)}. Check the path, and that you may read it."
         ) from error
     except ImportError as error:
-        raise _missing(path) from error
+        raise _missing(f"'{path}'") from error
 
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
     """Tell a file that cannot be reached from one that is corrupt; `place` is for messages."""
-    import pyarrow
-
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise _missing(place) from error
     try:
         yield
     except (pyarrow.ArrowException, OSError, EOFError) as error:
@@ -163,6 +165,6 @@ def _reason(error: BaseException) -> str:
 
 def _missing(path: str) -> MissingExtraError:
     return MissingExtraError(
-        f"Reading '{path}' block by block needs pyarrow (and fsspec, for URLs), which the extra "
+        f"Reading {path} block by block needs pyarrow (and fsspec, for URLs), which the extra "
         "brings: pip install 'longtail[stream]'. A file that fits in memory is read without."
     )
