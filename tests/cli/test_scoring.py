@@ -119,6 +119,15 @@ def test_options_of_blocks_need_blocks(folder, run):
     assert "--skip-corrupt, --overwrite is for rows that are scored block by block" in err
 
 
+def test_a_table_of_rows_at_once_is_not_called_out(folder, run):
+    tmp_path, data = folder
+    code, _, err = run(
+        "evaluate", tmp_path / "model", data / "0.parquet", "--out", tmp_path / "rows.parquet"
+    )
+    assert code == 2
+    assert "with --rows" in err
+
+
 def test_progress_tells_the_time_that_is_left(monkeypatch, capsys):
     clock = iter([0.0, 1.0, 15.0, 16.0, 40.0, 41.0])
     monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
 from pyarrow.parquet import read_metadata
 
-from longtail.errors import DataError, ParameterError, WriteError
-from longtail.scoring import Evaluate, Recommend, Transform, score_dataset
+from longtail.errors import DataError, MissingExtraError, ParameterError, WriteError
+from longtail.scoring import Evaluate, RayEngine, Recommend, Transform, score_dataset
 from longtail.scoring.job import model_digest
 from tests.scoring.datasets import fitted, in_memory, opened, parts, write
 
@@ -198,6 +200,15 @@ def test_other_files_are_left_alone(tmp_path, data):
         score_dataset(fitted(), opened(data), "s3://bucket/z", Transform())
     with pytest.raises(WriteError, match="could not be made ready"):
         score_dataset(fitted(), opened(data), tmp_path / "file" / "z", Transform())
+
+
+def test_ray_is_loaded_when_it_is_used(tmp_path, data, monkeypatch):
+    code = "import sys, longtail.scoring; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'longtail\[ray\]'"):
+        score_dataset(fitted(), opened(data), tmp_path / "z", Transform(), engine=RayEngine())
 
 
 def test_bad_settings_are_told_before_anything_is_written(tmp_path, data):

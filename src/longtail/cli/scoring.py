@@ -98,6 +98,11 @@ def evaluate(
         evaluation, scoring = _evaluate_blocks(model, data, out, settings, blocks)
         _show(evaluation, plot, json, scoring=scoring)
         return
+    if out is not None:
+        raise ParameterError(
+            f"--out is a folder, for rows that are scored block by block; got {out}. Give a name "
+            "without an ending, or write the figures of rows at once with --rows."
+        )
     fitted, rows, unseen = _open(model, data)
     with progress_bar() as progress:
         evaluation = fitted.evaluate(
