@@ -151,7 +151,12 @@ def ease(train: csr_array, seed: int, *, penalty: float) -> Scorer:
             spread += np.asarray(part.T.multiply(product_).sum(1)).ravel()
         diagonal = ((1 - spread) / penalty).astype(x.dtype)
 
+        known = {key: row for row, key in enumerate(_row_keys(train))}
+
         def inverse_times(observed: csr_array) -> Scores:
+            rows = [known.get(key, -1) for key in _row_keys(observed)]
+            if -1 not in rows:  # X P = M X spares the product of two dense matrices
+                return (x.T @ m[rows].T).T
             inner = (observed @ x.T).toarray() @ m
             return (observed.toarray() - (x.T @ inner.T).T) / x.dtype.type(penalty)
     else:
@@ -162,6 +167,11 @@ def ease(train: csr_array, seed: int, *, penalty: float) -> Scorer:
             return observed @ p
 
     return lambda observed: observed.toarray() - inverse_times(observed) / diagonal
+
+
+def _row_keys(x: csr_array) -> list[int]:
+    """Content keys: equal rows have equal ones."""
+    return lt.CountMatrix.from_any(x).row_keys().tolist()
 
 
 def _inverse(gram: Floats, penalty: float) -> Floats:

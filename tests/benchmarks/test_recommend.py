@@ -52,8 +52,10 @@ def test_ease_is_the_same_from_both_sides(n, v):
     p = np.linalg.inv((x.T @ x).toarray().astype(np.float64) + 3 * np.eye(v))
     b = -p / np.diag(p)
     np.fill_diagonal(b, 0)
-    found = peers.ease(x, 0, penalty=3)(observed)
-    np.testing.assert_allclose(found, observed.toarray() @ b, rtol=1e-5, atol=1e-6)
+    scorer = peers.ease(x, 0, penalty=3)
+    for history in (observed, x[[3, 0]]):  # of others, and of its own rows
+        expected = history.toarray() @ b
+        np.testing.assert_allclose(scorer(history), expected, rtol=1e-5, atol=1e-6)
 
 
 # The package warns about threads of numpy's library, which here has one.
