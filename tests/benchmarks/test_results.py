@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import _beyond, _results, _tables
+from benchmarks import _beyond, _results, _scaling, _tables
 
 
-@pytest.mark.parametrize("module", [_results, _beyond])
+@pytest.mark.parametrize("module", [_results, _beyond, _scaling])
 def test_every_table_has_its_place_and_is_up_to_date(module) -> None:
     page = module.PAGE.read_text(encoding="utf-8")
     for name, table in module.TABLES.items():

@@ -257,9 +257,10 @@ def test_newsgroups(server, known, monkeypatch):
         ("movielens-100k", b"no archive"),
         ("movielens-100k", zipped("other", "x")),
         ("20newsgroups", b"no archive"),
-        ("20newsgroups", gzip.compress(b"\0" * 1024)),
+        ("20newsgroups", gzip.compress(b"\0" * 1024, mtime=0)),
         ("gowalla", b"no archive"),
     ],
+    ids=["movielens-no-archive", "movielens-other", "20news-no-archive", "20news-empty", "gowalla"],
 )
 def test_archives_that_hold_something_else(server, known, monkeypatch, name, content):
     server.files[REMOTE_SETS[name].files[0].name] = content
