@@ -298,9 +298,8 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
         "deezer": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15},),
     },
     "both-ends": {
-        "deezer": tuple(
-            _LINEAR | _LINEAR_GOWALLA | {"epochs": 15, "both_ends": True} | c
-            for c in grid(kl_weight=(0.5, 1.0))
+        "deezer": (
+            _LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15, "both_ends": True},
         ),
     },
     "refined": {
