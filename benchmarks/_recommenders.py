@@ -50,7 +50,7 @@ class Program:
 
     def grid(self, corpus: str) -> Sequence[Settings]:
         """Settings to choose from on this corpus."""
-        return self.grids.get(corpus, self.grids[""])
+        return self.grids[corpus if corpus in self.grids else ""]
 
 
 def grid(**choices: Sequence[Any]) -> tuple[Settings, ...]:

@@ -25,6 +25,13 @@ MEASURED: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("the same rows in memory, GB", "stream_fit", f"{PYPI}-memory", "peak_rss_gb", ""),
     (
+        "its first 100 batches, GB",
+        "stream_fit",
+        "pypi_summaries-744440x1/plain-100batches-stream",
+        "peak_rss_gb",
+        "",
+    ),
+    (
         "ten times the rows on disk, 100 batches spread over them, GB",
         "stream_fit",
         f"{TENFOLD}-stream",
