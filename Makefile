@@ -23,8 +23,8 @@ install: $(VENV)/.installed-report,explore ## the library, its command line and 
 demo: $(VENV)/.installed-report,explore ## fit, refine and inspect a model of real data; writes demo_output/
 	@$(BIN)/longtail demo --out demo_output
 
-test: lint ## every check, then the tests, in two processes of one thread each
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint ## every check, then the tests, in two processes of one thread each; the longest first
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(VENV)/.installed-dev ## the explorer in Chromium, which is installed where apt can
 	@command -v "$(LONGTAIL_CHROMIUM)" >/dev/null || { \

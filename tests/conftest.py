@@ -11,3 +11,8 @@ torch.set_num_threads(1)
 def _fixed_torch_seed():
     """The library never draws from torch's global generator; tests may."""
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """The file that takes longest comes first, so that no process waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_on_ray.py")
