@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import longtail as lt
-from benchmarks.memory import EnoughError, zipf_counts
+from benchmarks.memory import EnoughError, peak_gb, zipf_counts
 from benchmarks.rows import ROOT, metric_rows, write_rows
 from longtail.costs import Machine, calibrate
 from longtail.training import Callback
@@ -91,20 +91,14 @@ def measure(setting: dict[str, Any], updates: int) -> dict[str, float]:
     )
     with contextlib.suppress(EnoughError):
         model.fit(counts, callbacks=[clock])
-    peak = _peak_bytes()
+    peak = peak_gb()
     settled = clock.seconds[len(clock.seconds) // 4 :]
     return {
         "update_seconds": statistics.median(settled),
-        "peak_gb": peak / 1e9,
+        "peak_gb": peak,
         "non_zeros": counts.nnz / counts.n_rows,
         "rows": counts.n_rows,
     }
-
-
-def _peak_bytes() -> int:
-    """Peak resident memory; unlike that of getrusage, without the parent's before the start."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _measured_apart(setting: dict[str, Any], updates: int) -> dict[str, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from benchmarks.memory import peak_gb
 from benchmarks.rows import ROOT, metric_rows, write_rows
 from longtail.estimator.network import build_network
 from longtail.inference import (
@@ -158,15 +158,11 @@ def train_memory(n_features: int) -> dict[str, float]:
     # Value, gradient and two moments of each.
     held = sum(p.numel() for p in network.parameters()) * 4 * 4 / 1e9
     return {
-        "train_peak_gb.peak": _peak_gb(),
-        "train_peak_gb.beyond": _peak_gb() - held,  # the interpreter and torch included
+        "train_peak_gb.peak": peak_gb(),
+        "train_peak_gb.beyond": peak_gb() - held,  # the interpreter and torch included
         "train_peak_gb.held": held,
         "train_step_seconds": min(seconds),
     }
-
-
-def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def _train_memory_apart(n_features: int) -> dict[str, float]:

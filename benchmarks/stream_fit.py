@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import numpy as np
 import polars as pl
 
 import longtail as lt
+from benchmarks.memory import peak_gb
 from benchmarks.rows import ROOT, data_file, metric_rows, write_rows
 
 NAME = "stream_fit"
@@ -83,15 +83,6 @@ def _copy(source: Path, target: Path, number: int) -> None:
 
 
 # --- one fit, in a process of its own ----------------------------------------------------------
-
-
-def peak_gb() -> float:
-    """Peak resident memory of this process so far, GB (1e9 bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage says includes the parent at the time of the fork
-        line = next(s for s in status.read_text().splitlines() if s.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def fit_once(args: argparse.Namespace, folder: Path, how: str) -> dict[str, Any]:
