@@ -226,7 +226,11 @@ def record(corpus: str, name: str, program: Program, peer: str, seed: int) -> No
         extra = {f"amortized.{m}": plain[m] for m in todo.metrics}
         extra |= {f"refinement_gain.{m}": gain(on_test, amortized, m) for m in todo.metrics}
         rows += metric_rows(extra, split="test", **common)
-    numbers = {name: value for name, value in best.items() if isinstance(value, int | float)}
+    numbers = {
+        name: value
+        for name, value in best.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     rows += metric_rows({"chosen": numbers}, split="valid", **common)
     write_rows(NAME, rows)
     figures = ", ".join(f"{m} {on_test[m]:.4f}" for m in todo.metrics)
