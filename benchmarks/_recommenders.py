@@ -297,6 +297,14 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
         "gowalla": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5},),
         "deezer": (_LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15},),
     },
+    "bursty": {
+        # With repeated plays discounted by the likelihood, totals need no weight of their own.
+        corpus: tuple(
+            _LINEAR | _LINEAR_LASTFM | {"likelihood": "dirichlet_multinomial"} | c
+            for c in grid(n_components=(64, 128, 256), kl_weight=(0.6, 1.0, 1.5))
+        )
+        for corpus in ("lastfm-log", "lastfm-raw")
+    },
     "both-ends": {
         "deezer": (
             _LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15, "both_ends": True},

@@ -165,7 +165,8 @@ class LikelihoodConformance(ABC):
         weight[1], bias[1] = weight[2], bias[2]
         with torch.no_grad():
             for p in likelihood.parameters():
-                p[1] = p[2]
+                if len(p) > 1:  # one for each feature
+                    p[1] = p[2]
         drawn, weights = torch.tensor([2, 3]), torch.tensor([2.0, 1.0], dtype=torch.float64)
         expansion = torch.zeros(5, dtype=torch.float64).index_copy(0, drawn, weights)
         sample = FeatureSample(drawn, weights, expansion)

@@ -42,6 +42,7 @@ CASES = {
     "sampled theta": {"refine_steps": 0, "theta_features": 60},
     "bernoulli": {"refine_steps": 4, "likelihood": "bernoulli"},
     "poisson": {"refine_steps": 4, "likelihood": "poisson"},
+    "dirichlet-multinomial": {"refine_steps": 4, "likelihood": "dirichlet_multinomial"},
     "negative binomial": {"refine_steps": 4, "likelihood": "negative_binomial"},
 }
 

@@ -14,7 +14,7 @@ from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.growing import choose_features
 from tests.estimator.models import names, small, words
 
-LIKELIHOODS = ["multinomial", "bernoulli", "poisson", "negative_binomial"]
+LIKELIHOODS = ["multinomial", "bernoulli", "poisson", "negative_binomial", "dirichlet_multinomial"]
 
 
 def counts_of(dense, called):

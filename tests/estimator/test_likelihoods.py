@@ -29,7 +29,7 @@ OPTIONS = {
 
 def rows(likelihood, n=400, seed=0):
     counts = topic_counts(n, 25, tokens=15, seed=seed)
-    if likelihood == "negative_binomial":
+    if likelihood in ("negative_binomial", "dirichlet_multinomial"):
         counts = counts * np.random.default_rng(seed).poisson(1.5, counts.shape)
         counts[counts.sum(1) == 0, 0] = 1
     return counts.clip(max=1) if likelihood == "bernoulli" else counts
@@ -55,7 +55,7 @@ def test_it_learns(fitted):
 
 def test_perplexities_only_where_tokens_are_scored(fitted):
     scores = fitted.evaluate(rows(fitted.likelihood, 50, seed=5), samples=3, seed=0)
-    per_token = fitted.likelihood == "multinomial"
+    per_token = fitted.likelihood in ("multinomial", "dirichlet_multinomial")
     for rung in (scores.floor, scores.elbo_refined, scores.iw):
         assert (rung.per_doc is not None) == (rung.per_word is not None) == per_token
     assert ("nats/row are lower bounds" in str(scores)) == (not per_token)

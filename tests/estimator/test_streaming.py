@@ -47,12 +47,20 @@ def texts_path(tmp_path_factory):
     return write_texts(tmp_path_factory.mktemp("stream") / "t.parquet", topics(1500), 130)
 
 
-@pytest.mark.parametrize("features", ["tfidf", "l1", "log1p", "binary"])
-def test_it_begins_where_a_fit_in_memory_begins(tmp_path, features):
+@pytest.mark.parametrize(
+    ("features", "likelihood"),
+    [
+        ("tfidf", "negative_binomial"),
+        ("l1", "dirichlet_multinomial"),
+        ("log1p", "negative_binomial"),
+        ("binary", "dirichlet_multinomial"),
+    ],
+)
+def test_it_begins_where_a_fit_in_memory_begins(tmp_path, features, likelihood):
     texts = random_texts(300, 30, longest=9)
     path = write_texts(tmp_path / "t.parquet", texts, 70)
     valid = lt.read_counts(write_texts(tmp_path / "v.parquet", random_texts(30, 30, 5), 30))
-    model = model_with(features=features, likelihood="negative_binomial", validation_fraction=0.0)
+    model = model_with(features=features, likelihood=likelihood, validation_fraction=0.0)
     parameters = model.get_params(deep=False)
     ours = start_on_stream(parameters, lt.open_stream(path, min_df=2), valid, 0)
     theirs = start_on_rows(parameters, lt.read_counts(path, min_df=2), valid, 0)

@@ -162,7 +162,9 @@ class TestRecommend:
         assert all(i["reasons"] == [] for i in told[0]["items"])
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson", "negative_binomial"])
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", "poisson", "negative_binomial", "dirichlet_multinomial"]
+)
 def test_other_likelihoods(likelihood):
     rows = two_topics(WORDS)
     rows = rows.binarized() if likelihood == "bernoulli" else rows

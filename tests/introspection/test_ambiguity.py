@@ -115,7 +115,9 @@ def test_progress_ends_with_all_contexts():
     assert [done for done, _ in calls] == list(range(1, calls[-1][1] + 1))
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson", "negative_binomial"])
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", "poisson", "negative_binomial", "dirichlet_multinomial"]
+)
 def test_other_likelihoods(likelihood):
     rng = np.random.default_rng(0)
     model = small(likelihood=likelihood, epochs=2).fit((rng.random((60, 15)) < 0.5).astype(float))

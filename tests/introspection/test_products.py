@@ -13,7 +13,9 @@ from tests.introspection.handmade import points as drawn
 V, K = 17, 4
 
 
-@pytest.fixture(params=["multinomial", "bernoulli", "poisson", "negative_binomial"])
+@pytest.fixture(
+    params=["multinomial", "bernoulli", "poisson", "negative_binomial", "dirichlet_multinomial"]
+)
 def generative(request):
     network = small_network(V, K, decoder_layers=2, scale=2.0, likelihood=request.param)
     return network.generative.requires_grad_(False)

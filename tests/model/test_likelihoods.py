@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import math
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
-from scipy.stats import nbinom
+from scipy.special import gammaln
+from scipy.stats import dirichlet_multinomial, nbinom
 from torch import distributions
 
 from longtail.errors import ParameterError
-from longtail.model import NegativeBinomial, Poisson, get_likelihood
+from longtail.introspection.closed_form import jacobian_at
+from longtail.model import (
+    Decoder,
+    DirichletMultinomial,
+    NegativeBinomial,
+    Poisson,
+    get_likelihood,
+)
 from longtail.model.likelihoods import (
     LIKELIHOODS,
+    marginal_log_concentration,
     marginal_log_dispersion,
     resolve_exposure,
 )
@@ -33,6 +45,117 @@ class TestMultinomial(LikelihoodConformance):
         totals = torch.tensor([0.0, 1.0, 17.0, 300.0])
         draws = likelihood.sample(torch.randn(4, 6), totals, torch.Generator().manual_seed(0))
         assert torch.equal(draws.sum(1), totals)
+
+
+class TestDirichletMultinomial(LikelihoodConformance):
+    name = "dirichlet_multinomial"
+
+    def make(self):
+        return DirichletMultinomial(torch.tensor([0.7]))
+
+    def reference(self, likelihood, logits, counts, exposure):
+        c = likelihood.log_concentration.exp() * torch.softmax(logits, 1)
+        full = [
+            torch.zeros(()).double()
+            if not n.any()
+            else torch.lgamma(own.sum())
+            - torch.lgamma(own.sum() + n.sum())
+            + (torch.lgamma(own + n) - torch.lgamma(own)).sum()
+            for own, n in zip(c, counts, strict=True)
+        ]
+        return torch.stack(full)
+
+    @pytest.mark.parametrize("counts", [[1, 0, 0], [3, 0, 1], [2, 2, 5]])
+    def test_it_is_the_law_of_the_counts(self, likelihood, counts):
+        p = torch.tensor([0.2, 0.5, 0.3]).double()
+        alpha = float(likelihood.log_concentration.detach().exp())
+        found = likelihood.log_prob(
+            p.log()[None], torch.eye(3).double(), torch.zeros(3).double(), sparse([counts])
+        )
+        coefficient = gammaln(sum(counts) + 1) - gammaln(np.add(counts, 1)).sum()
+        law = dirichlet_multinomial(alpha * p.numpy(), sum(counts))
+        np.testing.assert_allclose(found[0].item() + coefficient, law.logpmf(counts))
+
+    @pytest.mark.parametrize("total", [1, 2, 5, 9])
+    @pytest.mark.parametrize("log_alpha", [-1.0, 1.5, 5.0])
+    def test_curvature(self, total, log_alpha):
+        """The mean over all rows of this total; at most a tenth above it."""
+        likelihood = DirichletMultinomial(torch.tensor([log_alpha])).double()
+        weight, bias = torch.randn(5, 2).double(), torch.randn(5).double()
+        z = torch.randn(2).double()
+        rows = [n for n in product(range(total + 1), repeat=5) if sum(n) == total]
+        counts = torch.tensor(rows).double()
+        coefficient = torch.lgamma(torch.tensor(total + 1.0)) - torch.lgamma(counts + 1).sum(1)
+
+        def log_probs(z):
+            logits = (weight @ z + bias).expand(len(rows), 5)
+            return self.reference(likelihood, logits, counts, None)
+
+        chances = (log_probs(z) + coefficient).exp()
+        torch.testing.assert_close(chances.sum(), torch.ones(()).double())
+        expected = torch.autograd.functional.hessian(
+            lambda z: -(chances.detach() * log_probs(z)).sum(), z
+        )
+        exposure = torch.tensor(float(total)).double()
+        found = likelihood.curvature(weight, weight @ z + bias, exposure)
+        ratios = torch.linalg.eigvals(torch.linalg.solve(expected, found)).real
+        assert ratios.min() > 0.98
+        assert ratios.max() < (1.001 if total == 1 else 1.1)
+
+    def test_root_probabilities_are_the_information_in_one_exposure(self, likelihood):
+        """To the accuracy of the curvature."""
+        decoder = Decoder(3, 5, n_layers=0, n_hidden=1).double()
+        z = torch.randn(1, 3, dtype=torch.float64)
+        (root,) = jacobian_at(decoder, z, "root_probabilities", likelihood)
+        one = torch.ones((), dtype=torch.float64)
+        found = likelihood.curvature(decoder.weight.detach(), decoder(z)[0].detach(), one)
+        torch.testing.assert_close(found, root.T @ root, rtol=1e-3, atol=1e-9)
+
+    def test_of_presence_it_is_the_multinomial_but_for_a_constant(self, likelihood):
+        x, zero = sparse([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0]]), torch.zeros(5).double()
+        h, other = (torch.log_softmax(torch.randn(2, 5).double(), 1) for _ in range(2))
+        identity, multinomial = torch.eye(5).double(), get_likelihood("multinomial")
+
+        def gained(kind):
+            return kind.log_prob(h, identity, zero, x) - kind.log_prob(other, identity, zero, x)
+
+        torch.testing.assert_close(gained(likelihood), gained(multinomial))
+
+    def test_large_concentrations_are_the_multinomial(self, likelihood, parts):
+        with torch.no_grad():
+            likelihood.log_concentration.fill_(20.0)
+        x = sparse(self.counts)
+        expected = get_likelihood("multinomial").log_prob(*parts, x)
+        torch.testing.assert_close(likelihood.log_prob(*parts, x), expected, rtol=1e-6, atol=1e-6)
+
+    def test_repeats_say_less_than_they_count(self, likelihood):
+        gained = []
+        for row in ([1, 0, 0, 0, 0], [100, 0, 0, 0, 0]):
+            h = torch.zeros(1, 5).double().requires_grad_()
+            found = likelihood.log_prob(h, torch.eye(5).double(), h.detach()[0], sparse([row]))
+            gained.append(torch.autograd.grad(found.sum(), h)[0][0, 0])
+        assert gained[0] < gained[1] < 5 * gained[0]
+
+    def test_samples_have_the_totals_asked_for(self, likelihood):
+        totals = torch.tensor([0.0, 1.0, 17.0, 300.0])
+        draws = likelihood.sample(torch.randn(4, 6), totals, torch.Generator().manual_seed(0))
+        assert torch.equal(draws.sum(1), totals)
+
+    def test_samples_vary_as_they_should(self):
+        likelihood = DirichletMultinomial(torch.tensor([math.log(3.0)])).double()
+        logits = torch.tensor([0.2, 0.5, 0.3]).double().log().expand(4000, 3)
+        totals = torch.full((4000,), 12.0).double()
+        draws = likelihood.sample(logits, totals, torch.Generator().manual_seed(0))
+        law = dirichlet_multinomial([0.6, 1.5, 0.9], 12)
+        np.testing.assert_allclose(draws.mean(0), law.mean(), rtol=0.05)
+        np.testing.assert_allclose(np.cov(draws.T.numpy()), law.cov(), rtol=0.1)
+
+    def test_the_floor_has_the_concentration_of_the_start(self, likelihood):
+        unigram = torch.full((5,), 0.2).double()
+        before = likelihood.floor(unigram, 2.0, sparse(self.counts))
+        with torch.no_grad():
+            likelihood.log_concentration.add_(3.0)
+        torch.testing.assert_close(likelihood.floor(unigram, 2.0, sparse(self.counts)), before)
 
 
 class TestBernoulli(LikelihoodConformance):
@@ -156,3 +279,15 @@ def test_the_marginal_dispersion_is_the_likeliest():
         best = np.maximum(best, nbinom.logpmf(counts, r, r / (r + mean)).sum(0))
     own = nbinom.logpmf(counts, found, found / (found + mean)).sum(0)
     assert (own > best - 1).all()
+
+
+def test_the_marginal_concentration_is_the_likeliest():
+    rng = np.random.default_rng(0)
+    unigram = np.array([0.5, 0.3, 0.15, 0.05])
+    totals = rng.integers(0, 60, 3000)
+    p = rng.dirichlet(4 * unigram, 3000)
+    counts = np.array([rng.multinomial(n, own) for n, own in zip(totals, p, strict=True)])
+    found = np.exp(marginal_log_concentration(csr_array(counts), unigram))
+    np.testing.assert_allclose(found, 4, rtol=0.1)
+    same = rng.multinomial(40, unigram, 500)
+    assert marginal_log_concentration(csr_array(same), unigram) > math.log(200)

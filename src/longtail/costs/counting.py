@@ -109,10 +109,14 @@ def _sample(load: Workload, features: int, *, draws: float) -> Work:
 
 
 def _own(load: Workload, features: int, entries: float, tables: float) -> Work:
-    """Logits of each row's own rare features, which read so many tables of rows."""
-    if features >= load.features:
-        return Work()
-    return Work(gather=_RARE * entries * FLOAT * load.output_width * tables)
+    """Logits of each row's own features, which read so many tables of rows.
+
+    Of the rare ones, where the others are drawn; of all, where the counts are not a factor.
+    """
+    share = 0.0 if features >= load.features else _RARE
+    if load.likelihood == "dirichlet_multinomial":
+        share += 1
+    return Work(gather=share * entries * FLOAT * load.output_width * tables)
 
 
 def _refinement(load: Workload, b: float, entries: float, steps: float) -> Work:

@@ -132,7 +132,7 @@ class Workload:
         hidden_decoder = 0
         if self.decoder_layers:
             hidden_decoder = k * h + h + (self.decoder_layers - 1) * (h * h + h)
-        dispersions = v if self.likelihood == "negative_binomial" else 0
+        dispersions = {"negative_binomial": v, "dirichlet_multinomial": 1}.get(self.likelihood, 0)
         return {
             "output layer": v * d + v + dispersions,
             "encoder's first layer": v * h,

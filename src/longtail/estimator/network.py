@@ -17,12 +17,13 @@ from longtail.features import FeatureTransform
 from longtail.inference import Encoder, HybridModel
 from longtail.model import (
     Decoder,
+    DirichletMultinomial,
     GenerativeModel,
     NegativeBinomial,
     StandardNormal,
     get_likelihood,
 )
-from longtail.model.likelihoods import marginal_log_dispersion
+from longtail.model.likelihoods import marginal_log_concentration, marginal_log_dispersion
 from longtail.ops import FeatureSampler
 
 __all__ = [
@@ -47,6 +48,7 @@ def build_network(
     mean_total: float,
     seed: int,
     log_dispersion: npt.NDArray[np.float64] | None = None,
+    log_concentration: float = 0.0,
 ) -> HybridModel:
     """Make the network that the parameters describe, its weights drawn under the seed.
 
@@ -60,12 +62,15 @@ def build_network(
         Mean total count of a training row.
     log_dispersion
         Of a negative binomial that ignores z, (V,); zeros if not given.
+    log_concentration
+        Of a Dirichlet-multinomial that ignores z.
     """
     start = np.zeros(len(unigram)) if log_dispersion is None else log_dispersion
     likelihood = get_likelihood(
         parameters["likelihood"],
         exposure=parameters["exposure"],
         log_dispersion=torch.from_numpy(start.astype(np.float32)),
+        log_concentration=torch.tensor([log_concentration], dtype=torch.float32),
     )
     n_features, k = len(unigram), int(parameters["n_components"])
     generator = torch.Generator().manual_seed(seed)
@@ -108,6 +113,9 @@ def network_for(
     log_dispersion = None
     if parameters["likelihood"] == NegativeBinomial.name:
         log_dispersion = marginal_log_dispersion(train.csr, unigram, train.totals)
+    log_concentration = 0.0
+    if parameters["likelihood"] == DirichletMultinomial.name:
+        log_concentration = marginal_log_concentration(train.csr, unigram)
     return build_network(
         parameters,
         unigram,
@@ -115,6 +123,7 @@ def network_for(
         mean_total=float(train.totals.mean()),
         seed=seed,
         log_dispersion=log_dispersion,
+        log_concentration=log_concentration,
     )
 
 

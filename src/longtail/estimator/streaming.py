@@ -28,10 +28,12 @@ from longtail.estimator.prepare import (
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.start import Start
 from longtail.features import FeatureTransform
-from longtail.model import NegativeBinomial
+from longtail.model import DirichletMultinomial, NegativeBinomial
 from longtail.model.likelihoods import (
     DISPERSION_GROUPS,
+    concentration_curve,
     dispersion_curve,
+    likeliest_log_concentration,
     likeliest_log_dispersion,
 )
 
@@ -41,7 +43,7 @@ __all__ = ["start_on_stream"]
 def start_on_stream(
     parameters: Mapping[str, Any], stream: CountStream, valid: Any, seed: int
 ) -> Start:
-    """Begin with a stream: one pass over its rows, two for a negative binomial.
+    """Begin with a stream: one pass over its rows, two for a likelihood with dispersion.
 
     Validation rows are drawn by their content, so that copies stay on one side; they are in
     memory, and no part of the training.
@@ -85,6 +87,9 @@ def start_on_stream(
     log_dispersion = None
     if parameters["likelihood"] == NegativeBinomial.name:
         log_dispersion = _log_dispersion(stream, found, unigram)
+    log_concentration = 0.0
+    if parameters["likelihood"] == DirichletMultinomial.name:
+        log_concentration = _log_concentration(stream, found, unigram)
     batches = StreamBatches(
         stream, found.block_rows, found.held_out, transform.apply, int(parameters["batch_size"])
     )
@@ -98,6 +103,7 @@ def start_on_stream(
             mean_total=running.mean_total,
             seed=seed,
             log_dispersion=log_dispersion,
+            log_concentration=log_concentration,
         ),
         transform=transform,
         unigram=unigram,
@@ -157,6 +163,17 @@ def _log_dispersion(
         curve = curve + dispersion_curve(rows.csr, unigram, rows.totals)
     sizes, typical = found.row_totals.groups(DISPERSION_GROUPS)
     return likeliest_log_dispersion(np.asarray(curve), unigram, sizes, typical)
+
+
+def _log_concentration(
+    stream: CountStream, found: StreamStatistics, unigram: npt.NDArray[np.float64]
+) -> float:
+    """`marginal_log_concentration` of the training rows, added up over the blocks."""
+    curve: npt.NDArray[np.float64] | float = 0.0
+    for _, counts in stream.blocks("concentration"):
+        rows = counts[training_rows(counts, counts.row_keys(), found.held_out)]
+        curve = curve + concentration_curve(rows.csr, unigram)
+    return likeliest_log_concentration(np.asarray(curve))
 
 
 def _fingerprint(

@@ -4,6 +4,7 @@ from longtail.model.decoder import Decoder
 from longtail.model.generative import GenerativeModel
 from longtail.model.likelihoods import (
     Bernoulli,
+    DirichletMultinomial,
     Likelihood,
     Multinomial,
     NegativeBinomial,
@@ -15,6 +16,7 @@ from longtail.model.prior import StandardNormal
 __all__ = [
     "Bernoulli",
     "Decoder",
+    "DirichletMultinomial",
     "GenerativeModel",
     "Likelihood",
     "Multinomial",

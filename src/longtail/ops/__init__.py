@@ -7,6 +7,7 @@ the fast ones are tested.
 from longtail.ops.fused import multinomial_log_prob
 from longtail.ops.log_probs import (
     bernoulli_log_prob,
+    dirichlet_multinomial_log_prob,
     negative_binomial_log_prob,
     poisson_constant,
     poisson_log_prob,
@@ -22,6 +23,7 @@ __all__ = [
     "SparseRows",
     "bernoulli_log_prob",
     "data_term",
+    "dirichlet_multinomial_log_prob",
     "multinomial_log_prob",
     "negative_binomial_log_prob",
     "poisson_constant",

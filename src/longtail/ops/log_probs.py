@@ -1,4 +1,4 @@
-"""Log-probabilities of rows under the Poisson, the Bernoulli and the negative binomial.
+"""Log-probabilities of rows under all likelihoods but the multinomial.
 
 In the sparse form: the non-zeros of a row, and one or two sums over V. Each takes a sample of the
 features instead of all of them if it is given one. The multinomial is in `fused`.
@@ -23,6 +23,7 @@ from longtail.ops.sparse import DataTerm, SparseRows
 
 __all__ = [
     "bernoulli_log_prob",
+    "dirichlet_multinomial_log_prob",
     "negative_binomial_log_prob",
     "poisson_constant",
     "poisson_log_prob",
@@ -145,3 +146,43 @@ def negative_binomial_log_prob(
     known = torch.lgamma(values + own) - torch.lgamma(own) - torch.lgamma(values + 1)
     terms = known.to(h.dtype) + x.values * F.logsigmoid(t)
     return (-absent).index_add(-1, rows, terms)
+
+
+def dirichlet_multinomial_log_prob(
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    log_concentration: Tensor,
+    x: SparseRows,
+    sample: FeatureSample | None = None,
+) -> Tensor:
+    """Dirichlet-multinomial of parameters c = α·softmax(a), without its coefficient.
+
+        log p = lnΓ(α) − lnΓ(N + α) + Σ_{v: x_v>0} [lnΓ(x_v + c_v) − lnΓ(c_v)]
+
+    A feature that a row lacks adds nothing: besides the non-zeros only the normaliser of the
+    softmax is a sum over V. As lnΓ(c) = lnΓ(1 + c) − ln c, the smallest c do no harm.
+
+    Parameters
+    ----------
+    log_concentration
+        log α: (1,).
+
+    Returns
+    -------
+    Tensor
+        Nats, (B,) or (S, B); the other parameters are those of `bernoulli_log_prob`.
+    """
+    if sample is None:
+        log_z = log_sum_exp(h, weight, bias)
+    else:
+        log_z = sampled_log_sum_exp(h, weight, bias, x, sample)
+    rows = x.row_of_entry()
+    log_p = own_dots(h, weight, x) + bias[x.indices] - log_z[..., rows]
+    # In double precision: for large α the gamma functions are huge and nearly cancel.
+    log_alpha, values = log_concentration.double(), x.values.double()
+    log_c = log_alpha + log_p.double()
+    c, alpha, totals = log_c.exp(), log_alpha.exp(), x.totals().double()
+    own = log_c + torch.lgamma(values + c) - torch.lgamma(1 + c)
+    known = torch.lgamma(alpha) - torch.lgamma(totals + alpha)
+    return known.expand(own.shape[:-1] + known.shape).index_add(-1, rows, own).to(h.dtype)

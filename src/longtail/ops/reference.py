@@ -13,6 +13,7 @@ from longtail.ops.sparse import SparseRows
 
 __all__ = [
     "bernoulli_log_prob",
+    "dirichlet_multinomial_log_prob",
     "multinomial_log_prob",
     "negative_binomial_log_prob",
     "poisson_log_prob",
@@ -71,3 +72,13 @@ def negative_binomial_log_prob(
     dense, r = x.to_dense().to(h.dtype), log_dispersion.exp()
     known = torch.lgamma(dense + r) - torch.lgamma(r) - torch.lgamma(dense + 1)
     return (known + torch.xlogy(dense, mu / (r + mu)) + r * (r / (r + mu)).log()).sum(-1)
+
+
+def dirichlet_multinomial_log_prob(
+    h: Tensor, weight: Tensor, bias: Tensor, log_concentration: Tensor, x: SparseRows
+) -> Tensor:
+    """lnΓ(α) − lnΓ(N+α) + Σ_v lnΓ(x+c) − lnΓ(c), c = α·softmax(a): without the coefficient."""
+    c = log_concentration.exp() * torch.softmax(h @ weight.T + bias, dim=-1)
+    dense, alpha = x.to_dense().to(h.dtype), log_concentration.exp()
+    row = torch.lgamma(alpha) - torch.lgamma(dense.sum(-1) + alpha)
+    return row + (torch.lgamma(dense + c) - torch.lgamma(c)).sum(-1)

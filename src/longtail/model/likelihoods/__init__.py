@@ -19,6 +19,12 @@ from longtail.model.likelihoods.base import (
     Likelihood,
 )
 from longtail.model.likelihoods.bernoulli import Bernoulli
+from longtail.model.likelihoods.dirichlet_multinomial import (
+    DirichletMultinomial,
+    concentration_curve,
+    likeliest_log_concentration,
+    marginal_log_concentration,
+)
 from longtail.model.likelihoods.multinomial import Multinomial
 from longtail.model.likelihoods.negative_binomial import (
     DISPERSION_GROUPS,
@@ -33,6 +39,7 @@ __all__ = [
     "DISPERSION_GROUPS",
     "LIKELIHOODS",
     "Bernoulli",
+    "DirichletMultinomial",
     "Exposure",
     "JacobianKind",
     "JacobianTerms",
@@ -40,15 +47,19 @@ __all__ = [
     "Multinomial",
     "NegativeBinomial",
     "Poisson",
+    "concentration_curve",
     "dispersion_curve",
     "get_likelihood",
+    "likeliest_log_concentration",
     "likeliest_log_dispersion",
+    "marginal_log_concentration",
     "marginal_log_dispersion",
     "resolve_exposure",
 ]
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
-    kind.name: kind for kind in (Multinomial, Bernoulli, Poisson, NegativeBinomial)
+    kind.name: kind
+    for kind in (Multinomial, DirichletMultinomial, Bernoulli, Poisson, NegativeBinomial)
 }
 
 
@@ -57,6 +68,7 @@ def get_likelihood(
     *,
     exposure: Exposure | Literal["auto"] = "auto",
     log_dispersion: Tensor | None = None,
+    log_concentration: Tensor | None = None,
 ) -> Likelihood:
     """The likelihood of that name.
 
@@ -66,6 +78,8 @@ def get_likelihood(
         See `resolve_exposure`.
     log_dispersion
         Where the dispersions of a negative binomial start, (V,).
+    log_concentration
+        Where that of a Dirichlet-multinomial starts, (1,).
 
     Raises
     ------
@@ -81,6 +95,10 @@ def get_likelihood(
     if name == NegativeBinomial.name:
         start = torch.zeros(0) if log_dispersion is None else log_dispersion
         return NegativeBinomial(start)
+    if name == DirichletMultinomial.name:
+        return DirichletMultinomial(
+            torch.zeros(1) if log_concentration is None else log_concentration
+        )
     return LIKELIHOODS[name]()
 
 
