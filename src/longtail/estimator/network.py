@@ -57,7 +57,7 @@ def build_network(
     input_scale
         Typical norm of what the encoder reads.
     mean_total
-        Mean total count of a training row.
+        Mean total count of a training row; per unit of exposure, where exposures are given.
     log_dispersion
         Of a negative binomial that ignores z, (V,); zeros if not given.
     """
@@ -66,6 +66,7 @@ def build_network(
         parameters["likelihood"],
         exposure=parameters["exposure"],
         log_dispersion=torch.from_numpy(start.astype(np.float32)),
+        rate=mean_total,
     )
     n_features, k = len(unigram), int(parameters["n_components"])
     generator = torch.Generator().manual_seed(seed)
@@ -105,14 +106,18 @@ def network_for(
     seed: int,
 ) -> HybridModel:
     """The network to fit to these rows: see `build_network`."""
+    mean_total, sizes = float(train.totals.mean()), train.totals
+    if train.exposure is not None:
+        mean_total = float(train.totals.sum() / train.exposure.sum())
+        sizes = train.exposure * mean_total
     log_dispersion = None
     if parameters["likelihood"] == NegativeBinomial.name:
-        log_dispersion = marginal_log_dispersion(train.csr, unigram, train.totals)
+        log_dispersion = marginal_log_dispersion(train.csr, unigram, sizes)
     return build_network(
         parameters,
         unigram,
         input_scale=typical_norm(transform.apply(train.csr)),
-        mean_total=float(train.totals.mean()),
+        mean_total=mean_total,
         seed=seed,
         log_dispersion=log_dispersion,
     )
