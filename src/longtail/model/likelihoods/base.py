@@ -113,7 +113,7 @@ class Likelihood(nn.Module, ABC):
 
     def typical_exposure(self, size: float) -> float:
         """s of a typical row, whose total count is known, or the exposure given with it."""
-        return 1.0 if self.exposed == "unit" else float(self.scaled(torch.tensor(size).double()))
+        return 1.0 if self.exposed == "unit" else float(self.scaled(torch.tensor([size]).double()))
 
     @abstractmethod
     def curvature(

@@ -59,7 +59,7 @@ class NegativeBinomial(Likelihood):
         self.exposed = exposure
         if exposure == "given":
             self.rate: Tensor
-            self.register_buffer("rate", torch.tensor(rate, dtype=torch.float64))
+            self.register_buffer("rate", torch.tensor([rate], dtype=torch.float64))
         self.log_dispersion = nn.Parameter(marginal.clone())
         self.marginal: Tensor
         self.register_buffer("marginal", marginal.clone())
@@ -96,7 +96,7 @@ class NegativeBinomial(Likelihood):
 
     def scaled(self, given: Tensor) -> Tensor:
         """Return the totals to expect of rows with these exposures."""
-        return given * self.rate.to(given.device) if self.exposed == "given" else given
+        return given * self.rate.to(given) if self.exposed == "given" else given
 
     def curvature(
         self,
@@ -144,7 +144,7 @@ class NegativeBinomial(Likelihood):
         h, weight = bias.new_zeros(x.shape[0], 1), bias.new_zeros(len(bias), 1)
         exposure = self.exposure(x)
         if self.exposed == "given":  # the rate of all training rows so far, not of the first fit
-            exposure = exposure * (mean_total / self.rate)
+            exposure = exposure * (mean_total / self.rate).to(exposure)
         return self._log_prob(h, weight, bias, self.marginal, x, exposure, None)
 
 
