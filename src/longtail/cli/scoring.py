@@ -225,7 +225,7 @@ def transform(
         columns |= {f"scale{k}": posterior.scale[:, k] for k in range(posterior.scale.shape[1])}
     write_table(pl.DataFrame(columns), out)
     empty = int((rows.totals == 0).sum())
-    if empty:
+    if empty and _silent_if_empty(fitted):
         log(f"notice: {empty} empty rows have the prior's mean, 0.")
     if json:
         print_json(
@@ -288,7 +288,7 @@ def _annotate(
     write_h5ad(adata, out)
     if annotation.missing_genes:
         log(f"notice: {annotation.missing_genes:,} of the model's genes are not in {data}.")
-    if annotation.empty_cells:
+    if annotation.empty_cells and _silent_if_empty(fitted):
         log(f"notice: {annotation.empty_cells} empty cells have the prior's mean, 0.")
     if json:
         print_json({"out": str(out), **annotation.to_dict()})
@@ -307,3 +307,8 @@ def _open(
     rows, unseen = read_like(data, reading_like(fitted, **changed), fitted.vocabulary_)
     log_new_data(rows, unseen)
     return fitted, rows, unseen
+
+
+def _silent_if_empty(fitted: NonlinearFactorAnalysis) -> bool:
+    """Whether rows without counts say nothing: not where they have an exposure all the same."""
+    return fitted.network_.generative.likelihood.exposed == "total"

@@ -481,7 +481,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     # --- using a fitted model --------------------------------------------------------------------
 
     def transform(self, X: Any) -> Array:
-        """Posterior means after refinement: (n, K). Empty rows have the prior's mean, 0."""
+        """Posterior means after refinement: (n, K).
+
+        Empty rows have the prior's mean, 0, where a row's total is its exposure.
+        """
         return self.posterior(X).mean
 
     def posterior(
@@ -521,7 +524,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return Posterior(np.concatenate(means), np.concatenate(scales))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
-        """ELBO at ψ* of each row, nats: (n,). An empty row has 0."""
+        """ELBO at ψ* of each row, nats: (n,). An empty row has 0 where its total is its exposure."""
         counts = self._aligned(X)
         result: npt.NDArray[np.float64] = row_bounds(
             self.network_,
