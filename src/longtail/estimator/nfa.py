@@ -524,7 +524,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return Posterior(np.concatenate(means), np.concatenate(scales))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
-        """ELBO at ψ* of each row, nats: (n,). An empty row has 0 where its total is its exposure."""
+        """ELBO at ψ* of each row, nats: (n,); of an empty one 0, if its total is its exposure."""
         counts = self._aligned(X)
         result: npt.NDArray[np.float64] = row_bounds(
             self.network_,
