@@ -12,12 +12,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from longtail.introspection.closed_form import average_jacobian, feature_rows, jacobian_at
 from longtail.model import Decoder, Likelihood, get_likelihood
 from longtail.model.likelihoods import JacobianKind
-from longtail.ops import FeatureSample
-from tests.builders import sparse
+from longtail.ops import FeatureSample, SparseRows
 
 
 class LikelihoodConformance(ABC):
@@ -29,6 +29,8 @@ class LikelihoodConformance(ABC):
     empty_is_silent = True
     #: Counts (B, V) that it can score, with an empty row.
     counts = np.array([[2, 0, 1, 0, 4], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 9, 0]])
+    #: Exposures given with them (B,), where the likelihood takes them.
+    given: np.ndarray | None = None
 
     @abstractmethod
     def reference(
@@ -51,20 +53,24 @@ class LikelihoodConformance(ABC):
         shapes = [(b, 3), (v, 3), (v,)]
         return [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
 
+    def x(self, dtype=torch.float64) -> SparseRows:
+        """The counts, with the exposures that are given."""
+        return SparseRows.from_scipy(csr_array(self.counts), dtype=dtype, exposure=self.given)
+
     def dense_log_prob(self, likelihood, h, weight, bias):
         counts = torch.tensor(self.counts, dtype=torch.float64)
-        exposure = likelihood.exposure(sparse(self.counts))
+        exposure = likelihood.exposure(self.x())
         return self.reference(likelihood, h @ weight.T + bias, counts, exposure)
 
     # --- scoring ------------------------------------------------------------------------------
 
     def test_log_prob(self, likelihood, parts):
-        x = sparse(self.counts)
+        x = self.x()
         expected = self.dense_log_prob(likelihood, *parts)
         torch.testing.assert_close(likelihood.log_prob(*parts, x), expected)
 
     def test_gradients(self, likelihood, parts):
-        x = sparse(self.counts)
+        x = self.x()
         weights = torch.randn(len(self.counts), dtype=torch.float64)
         asked = [*parts, *likelihood.parameters()]
         found = torch.autograd.grad(likelihood.log_prob(*parts, x), asked, weights)
@@ -74,7 +80,7 @@ class LikelihoodConformance(ABC):
         assert torch.autograd.gradcheck(lambda *p: likelihood.log_prob(*p, x), parts)
 
     def test_draws_of_z_are_those_of_separate_calls(self, likelihood, parts):
-        x = sparse(self.counts)
+        x = self.x()
         h, weight, bias = parts
         stacked = torch.stack([h, -h, 0.5 * h]).detach().requires_grad_()
         together = likelihood.log_prob(stacked, weight, bias, x)
@@ -89,7 +95,7 @@ class LikelihoodConformance(ABC):
             torch.testing.assert_close(a, b)
 
     def test_a_held_data_term(self, likelihood, parts):
-        x = sparse(self.counts)
+        x = self.x()
         term = likelihood.data_term(x, *parts[1:])
         asked = [*parts, *likelihood.parameters()]
         held, fresh = likelihood.log_prob(*parts, x, term), likelihood.log_prob(*parts, x)
@@ -102,7 +108,7 @@ class LikelihoodConformance(ABC):
             torch.testing.assert_close(a, b)
 
     def test_frozen(self, likelihood, parts):
-        x = sparse(self.counts)
+        x = self.x()
         fixed = [parts[0], *(p.detach() for p in parts[1:])]
         frozen = likelihood.log_prob(*fixed, x, likelihood.data_term(x, *fixed[1:]), frozen=True)
         (found,) = torch.autograd.grad(frozen.sum(), parts[0], retain_graph=True)
@@ -114,7 +120,7 @@ class LikelihoodConformance(ABC):
     def test_float32(self, parts):
         narrow = [p.detach().float() for p in parts]
         likelihood = self.make()
-        found = likelihood.log_prob(*narrow, sparse(self.counts, torch.float32))
+        found = likelihood.log_prob(*narrow, self.x(torch.float32))
         assert found.dtype == torch.float32
         wide = likelihood.double()
         torch.testing.assert_close(
@@ -123,7 +129,7 @@ class LikelihoodConformance(ABC):
 
     def test_extreme_logits_stay_finite(self, parts):
         likelihood = self.make()
-        x = sparse(self.counts, torch.float32)
+        x = self.x(torch.float32)
         h, weight, bias = (p.detach().float() for p in parts)
         for scale in (30.0, -30.0):
             h_large = (scale * h).requires_grad_()
@@ -133,7 +139,7 @@ class LikelihoodConformance(ABC):
             assert not gradient.isnan().any()
 
     def test_rows_that_say_nothing(self, likelihood, parts):
-        x = sparse(self.counts)
+        x = self.x()
         empty = torch.tensor(self.counts.sum(1) == 0)
         silent = likelihood.silent(x)
         assert torch.equal(silent, empty & self.empty_is_silent)
@@ -143,7 +149,7 @@ class LikelihoodConformance(ABC):
     # --- a sample of the features -------------------------------------------------------------
 
     def test_a_sample_of_everything_is_exact(self, likelihood, parts):
-        x, v = sparse(self.counts), self.counts.shape[1]
+        x, v = self.x(), self.counts.shape[1]
         ones = torch.ones(v, dtype=torch.float64)
         everything = FeatureSample(torch.arange(v), ones, ones)
         asked = [*parts, *likelihood.parameters()]
@@ -159,7 +165,9 @@ class LikelihoodConformance(ABC):
 
     def test_own_features_are_exact_in_a_sample(self, likelihood, parts):
         """Sampled features that together stand for copies of themselves, and a row's own."""
-        x = sparse(np.array([[3, 0, 0, 0, 2]]).clip(max=self.counts.max()))
+        row = csr_array(np.array([[3, 0, 0, 0, 2]]).clip(max=self.counts.max()))
+        own = None if self.given is None else self.given[:1]
+        x = SparseRows.from_scipy(row, dtype=torch.float64, exposure=own)
         h, weight, bias = (p.detach() for p in parts)
         # Features 1 and 2 are alike and stand for each other: 2 is drawn with weight 2.
         weight[1], bias[1] = weight[2], bias[2]
@@ -298,7 +306,7 @@ class LikelihoodConformance(ABC):
 
     def test_floor_is_the_model_that_ignores_z(self, likelihood):
         unigram = torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05], dtype=torch.float64)
-        x = sparse(self.counts)
+        x = self.x()
         h = torch.randn(len(self.counts), 3, dtype=torch.float64)
         flat = torch.zeros(5, 3, dtype=torch.float64)
         torch.testing.assert_close(
@@ -308,6 +316,7 @@ class LikelihoodConformance(ABC):
 
     def test_the_baseline_has_the_means_of_the_training_rows(self, likelihood):
         unigram = torch.tensor([[0.5, 0.2, 0.15, 0.1, 0.05]], dtype=torch.float64)
-        exposure = torch.tensor([likelihood.typical_exposure(1.5)], dtype=torch.float64)
+        size = 1.5 if self.given is None else 1.0  # their mean total; or one unit of exposure
+        exposure = torch.tensor([likelihood.typical_exposure(size)], dtype=torch.float64)
         mean = likelihood.mean(likelihood.baseline(unigram, 1.5), exposure)
         torch.testing.assert_close(mean, 1.5 * unigram)

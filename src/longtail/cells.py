@@ -69,6 +69,7 @@ def annotate(
     adata: Any,
     *,
     layer: str | None = None,
+    exposure: Any | None = None,
     key: str = "X_longtail",
     refine_steps: int | None = None,
     seed: int | None = None,
@@ -92,6 +93,9 @@ def annotate(
         AnnData; its genes are matched by ``var_names``, in any order.
     layer
         Where its counts are; None: X.
+    exposure
+        Where the model takes exposures that are given: the name of a column of ``obs``, or a number
+        for each cell.
     key
         Name in ``obsm``.
     refine_steps
@@ -121,7 +125,7 @@ def annotate(
         )
     _checked_name(key)
     model.check_fitted()
-    counts = CountMatrix.from_any(adata, counts=model.counts, layer=layer)
+    counts = CountMatrix.from_any(adata, counts=model.counts, layer=layer, exposure=exposure)
     rows, unseen = model.align(counts)
     unseen = unseen or NOTHING_UNSEEN
     if unseen.n_features:

@@ -197,3 +197,33 @@ def test_codes_are_read_without_dots():
         answer = client.post("/api/posterior", json={"rows": [{"text": "250.00"}]})
         assert answer.status_code == 422
         assert "Give counts" in answer.json()["error"]["message"]
+
+
+class TestExposures:
+    """Of a model that takes exposures given with the rows: a request has a typical one."""
+
+    @pytest.fixture
+    def exposed(self):
+        rows = two_topics(WORDS, 80).with_exposure(np.linspace(0.5, 4, 80))
+        model = small(likelihood="poisson", exposure="given", epochs=2).fit(rows)
+        desk = Desk(model, rows[:10], samples=5)
+        with client_of(desk) as client:
+            yield model, client
+
+    def test_it_is_told(self, exposed, client):
+        model, own = exposed
+        typical = model.fit_info_["median_exposure"]
+        assert own.get("/api/model").json()["typical_exposure"] == typical
+        assert client.get("/api/model").json()["typical_exposure"] is None
+
+    def test_answers_are_those_of_the_model(self, exposed):
+        model, own = exposed
+        rows = row(model, SEA["counts"]).with_exposure([model.fit_info_["median_exposure"]])
+        told = posterior(own, SEA, SEA)["rows"]
+        found = model.posterior(rows)
+        for one in told:
+            np.testing.assert_allclose(one["refined"]["mean"], found.mean[0], rtol=1e-4)
+        asked = {"rows": [SEA], "k": 2, "reasons": 1}
+        answer = own.post("/api/recommend", json=asked)
+        assert answer.status_code == 200, answer.text
+        assert own.post("/api/score", json={"rows": [SEA]}).status_code == 200

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.special import gammaln
 from scipy.stats import dirichlet_multinomial, nbinom
 from torch import distributions
 
-from longtail.errors import ParameterError
+from longtail.errors import DataError, ParameterError
 from longtail.introspection.closed_form import jacobian_at
 from longtail.model import (
     Decoder,
@@ -26,6 +27,7 @@ from longtail.model.likelihoods import (
     marginal_log_dispersion,
     resolve_exposure,
 )
+from longtail.ops import SparseRows
 from tests.builders import sparse
 from tests.conformance import LikelihoodConformance
 
@@ -202,6 +204,24 @@ class TestPoissonWithExposure(TestPoisson):
         torch.testing.assert_close(found, multinomial + constant)
 
 
+EXPOSURES = np.array([3.5, 0.02, 1.0, 400.0])
+
+
+class TestPoissonOfGivenExposure(TestPoisson):
+    given = EXPOSURES
+
+    def make(self):
+        return get_likelihood("poisson", exposure="given")
+
+    def test_more_exposure_at_a_lower_rate_is_the_same(self, likelihood, parts):
+        h, weight, bias = (p.detach() for p in parts)
+        more = replace(self.x(), exposure=8 * self.x().exposure)
+        torch.testing.assert_close(
+            likelihood.log_prob(h, weight, bias - np.log(8), more),
+            likelihood.log_prob(h, weight, bias, self.x()),
+        )
+
+
 class TestNegativeBinomial(LikelihoodConformance):
     name = "negative_binomial"
 
@@ -242,6 +262,83 @@ class TestNegativeBinomial(LikelihoodConformance):
         torch.testing.assert_close(likelihood.floor(unigram, 2.0, sparse(self.counts)), before)
 
 
+class TestNegativeBinomialOfGivenExposure(TestNegativeBinomial):
+    empty_is_silent = False
+    given = EXPOSURES
+    rate = 1.5
+
+    def make(self):
+        start = torch.tensor([-2.0, 0.5, 3.0, 0.0, 1.0])
+        return get_likelihood(
+            "negative_binomial", exposure="given", log_dispersion=start, rate=self.rate
+        )
+
+    def test_large_dispersions_are_a_poisson(self, likelihood):
+        with torch.no_grad():
+            likelihood.log_dispersion.fill_(25.0)
+        h = torch.log_softmax(torch.randn(4, 5).double(), 1)
+        identity, zero = torch.eye(5).double(), torch.zeros(5).double()
+        torch.testing.assert_close(
+            likelihood.log_prob(h, identity, zero, self.x()),
+            Poisson("given").log_prob(h, identity, zero + np.log(self.rate), self.x()),
+            rtol=1e-6,
+            atol=1e-6,
+        )
+
+    def test_the_floor_has_the_dispersions_of_the_start(self, likelihood):
+        unigram = torch.full((5,), 0.2).double()
+        before = likelihood.floor(unigram, 2.0, self.x())
+        with torch.no_grad():
+            likelihood.log_dispersion.add_(3.0)
+        torch.testing.assert_close(likelihood.floor(unigram, 2.0, self.x()), before)
+
+    def test_the_unit_of_exposure_does_not_matter(self, likelihood, parts):
+        other = get_likelihood(
+            "negative_binomial",
+            exposure="given",
+            log_dispersion=likelihood.marginal,
+            rate=self.rate / 8,
+        )
+        more = replace(self.x(), exposure=8 * self.x().exposure)
+        assert torch.equal(other.log_prob(*parts, more), likelihood.log_prob(*parts, self.x()))
+        assert other.typical_exposure(8.0) == likelihood.typical_exposure(1.0) == self.rate
+
+    def test_the_floor_has_the_rate_of_all_rows_so_far(self, likelihood):
+        unigram = torch.full((5,), 0.2).double()
+        more = replace(self.x(), exposure=2 * self.x().exposure)
+        torch.testing.assert_close(
+            likelihood.floor(unigram, 3.0, self.x()), likelihood.floor(unigram, 1.5, more)
+        )
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative_binomial"])
+def test_given_the_totals_it_is_the_total(name):
+    counts = csr_array(LikelihoodConformance.counts[[0, 2, 3]])
+    x = SparseRows.from_scipy(counts, exposure=np.asarray(counts.sum(1), dtype=np.float64))
+    start = torch.tensor([-2.0, 0.5, 3.0, 0.0, 1.0])
+    h, weight, bias = torch.randn(3, 4), torch.randn(5, 4), torch.randn(5)
+    given, total = (
+        get_likelihood(name, exposure=e, log_dispersion=start) for e in ("given", "total")
+    )
+    assert torch.equal(given.exposure(x), total.exposure(x))
+    assert torch.equal(given.log_prob(h, weight, bias, x), total.log_prob(h, weight, bias, x))
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative_binomial"])
+def test_rows_without_the_exposures_that_are_needed(name):
+    likelihood = get_likelihood(name, exposure="given", log_dispersion=torch.zeros(5))
+    x = sparse(LikelihoodConformance.counts)
+    parts = torch.zeros(4, 2).double(), torch.zeros(5, 2).double(), torch.zeros(5).double()
+    for wrong in (
+        lambda: likelihood.exposure(x),
+        lambda: likelihood.log_prob(*parts, x),
+        lambda: likelihood.data_term(x, *parts[1:]),
+        lambda: likelihood.floor(torch.full((5,), 0.2).double(), 1.0, x),
+    ):
+        with pytest.raises(DataError, match=r"these rows have none.*with_exposure.*--exposure-col"):
+            wrong()
+
+
 def test_every_likelihood_conforms():
     tested = {cls.name for cls in LikelihoodConformance.__subclasses__()}
     assert tested == set(LIKELIHOODS)
@@ -252,7 +349,7 @@ def test_an_unknown_name():
         get_likelihood("gaussian")
 
 
-def test_only_the_poisson_has_a_choice_of_exposure():
+def test_who_has_a_choice_of_exposure():
     assert [resolve_exposure(n, "auto") for n in ("multinomial", "bernoulli", "poisson")] == [
         "total",
         "unit",
@@ -260,6 +357,12 @@ def test_only_the_poisson_has_a_choice_of_exposure():
     ]
     assert resolve_exposure("poisson", "total") == "total"
     assert resolve_exposure("negative_binomial", "total") == "total"
+    assert resolve_exposure("poisson", "given") == "given"
+    assert resolve_exposure("negative_binomial", "given") == "given"
+    with pytest.raises(ParameterError, match="always 'total' or 'given'"):
+        resolve_exposure("negative_binomial", "unit")
+    with pytest.raises(ParameterError, match="does not apply to likelihood='multinomial'"):
+        resolve_exposure("multinomial", "given")
     with pytest.raises(ParameterError, match="does not apply to likelihood='bernoulli'"):
         resolve_exposure("bernoulli", "total")
 

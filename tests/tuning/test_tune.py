@@ -218,3 +218,12 @@ def test_what_mattered():
     assert "best so far" in found.plot().to_json()
     with pytest.raises(ParameterError, match="4 complete trials; there are 1"):
         tune(trials=1).importance()
+
+
+def test_exposures_that_are_given():
+    fixed = FIXED | {"likelihood": "poisson", "exposure": "given"}
+    X = lt.CountMatrix.from_any(rows(), exposure=rows().sum(1) / 10)
+    for metric in ("elbo", "completion", "ndcg@5"):
+        assert all(np.isfinite(values(tune(X, fixed=fixed, metric=metric))))
+    with pytest.raises(DataError, match="needs an exposure for each row"):
+        tune(fixed=fixed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from longtail.cli.options import is_folder
+from longtail.cli.options import is_folder, reading_like
 from longtail.cli.output import Interrupted, log, rows_progress
 from longtail.errors import ParameterError
 
@@ -82,16 +82,21 @@ class BlockOptions:
 
 
 def score_blocks(
-    model: Path, data: str, out: Path, task: Task, options: BlockOptions
+    model: Path,
+    data: str,
+    out: Path,
+    task: Task,
+    options: BlockOptions,
+    exposure_column: str | None = None,
 ) -> tuple[NonlinearFactorAnalysis, Scoring]:
     """Score data the way the model's training data were read; say how far it is."""
-    from longtail.data import ReadSettings
     from longtail.data.stream import ParquetDataset
     from longtail.estimator import load
     from longtail.scoring import score_dataset
 
     fitted = load(model)
-    dataset = ParquetDataset.open(data, fitted.read_settings_ or ReadSettings())
+    settings = reading_like(fitted, exposure_column=exposure_column)
+    dataset = ParquetDataset.open(data, settings)
     log(f"{data}: {dataset.n_rows:,} rows in {dataset.n_blocks:,} blocks")
     try:
         with rows_progress(task.name) as progress:

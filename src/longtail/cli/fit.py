@@ -15,6 +15,7 @@ from longtail.cli.options import (
 )
 from longtail.cli.options import (
     BinarizeOption,
+    ExposureColumnOption,
     JsonOption,
     LayerOption,
     MinValueOption,
@@ -92,6 +93,7 @@ def fit(
         str | None,
         typer.Option(help="Long tables: how many; 1 if not given.", rich_help_panel=_READING),
     ] = None,
+    exposure_column: ExposureColumnOption = None,
     feature_separator: SeparatorOption = None,
     strip_dots: StripDotsOption = False,
     symmetric: SymmetricOption = False,
@@ -173,7 +175,9 @@ def fit(
     exposure: Annotated[
         str,
         typer.Option(
-            help="Poisson: 'unit', or 'total' to divide out a row's total.", rich_help_panel=_MODEL
+            help="Poisson: 'unit', or 'total' to divide out a row's total. Poisson and negative "
+            "binomial: 'given', to divide out what --exposure-column has.",
+            rich_help_panel=_MODEL,
         ),
     ] = "auto",
     features: Annotated[

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from longtail.cli.options import JsonOption, ModelArgument, SeedOption
+from longtail.cli.options import (
+    ExposureColumnOption,
+    JsonOption,
+    ModelArgument,
+    SeedOption,
+    reading_like,
+)
 from longtail.cli.output import log, log_new_data, print_json, progress_bar, result
 
 if TYPE_CHECKING:
@@ -123,6 +129,7 @@ def spectrum(
     ] = 200,
     plot: _PlotOption = None,
     seed: SeedOption = 0,
+    exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Tell which latent directions live, and whether there are too many or too few.
@@ -135,7 +142,8 @@ def spectrum(
     _check_plot(plot)
     paths = [model, *(against or [])]
     models = {_label(p, paths): load_model(p) for p in paths}
-    counts = None if rows is None else read_rows(next(iter(models.values())), rows)
+    first = next(iter(models.values()))
+    counts = None if rows is None else read_rows(first, rows, exposure_column)
     with progress_bar() as progress:
         spectra = measure(
             models, counts, of=of, at=at, samples=samples, seed=seed, progress=progress
@@ -169,6 +177,7 @@ def directions(
         int, typer.Option(min=1, help="Draws of z that the Jacobian is averaged over.")
     ] = 200,
     seed: SeedOption = 0,
+    exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Read each latent direction from both ends, as topics are read from their words.
@@ -180,7 +189,7 @@ def directions(
     from longtail.introspection import directions as find
 
     fitted = load_model(model)
-    counts = None if rows is None else read_rows(fitted, rows)
+    counts = None if rows is None else read_rows(fitted, rows, exposure_column)
     with progress_bar() as progress:
         found = find(
             fitted,
@@ -259,11 +268,13 @@ def load_model(path: Path) -> NonlinearFactorAnalysis:
     return load(path)
 
 
-def read_rows(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
+def read_rows(
+    fitted: NonlinearFactorAnalysis, path: Path, exposure_column: str | None = None
+) -> CountMatrix:
     """Rows read the way the model's training data were."""
-    from longtail.data import ReadSettings, read_like
+    from longtail.data import read_like
 
-    settings = fitted.read_settings_ or ReadSettings()
+    settings = reading_like(fitted, exposure_column=exposure_column)
     counts, unseen = read_like(path, settings, fitted.vocabulary_)
     log_new_data(counts, unseen)
     return counts

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from longtail.cli.output import log
 from longtail.presets import find_preset
+
+if TYPE_CHECKING:
+    from longtail.data import ReadSettings
+    from longtail.estimator import NonlinearFactorAnalysis
 
 __all__ = [
     "READING",
@@ -19,6 +24,7 @@ __all__ = [
     "DataArgument",
     "DatasetArgument",
     "EngineOption",
+    "ExposureColumnOption",
     "JsonOption",
     "LayerOption",
     "MinValueOption",
@@ -40,6 +46,7 @@ __all__ = [
     "parse_parts_path",
     "parse_refine_steps",
     "parse_table_path",
+    "reading_like",
     "task_settings",
 ]
 
@@ -104,6 +111,14 @@ LayerOption = Annotated[
     typer.Option(help="AnnData: the layer that holds counts.", rich_help_panel=READING),
 ]
 
+ExposureColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Column with each row's exposure, such as person-years; .h5ad: of obs.",
+        rich_help_panel=READING,
+    ),
+]
+
 BLOCKS = "Block by block: DATA is Parquet, and --out a folder"
 EngineOption = Annotated[
     Literal["local", "ray"] | None,
@@ -142,6 +157,23 @@ OverwriteOption = Annotated[
     bool,
     typer.Option("--overwrite", help="Begin anew, whatever --out has.", rich_help_panel=BLOCKS),
 ]
+
+
+def reading_like(
+    fitted: NonlinearFactorAnalysis,
+    *,
+    layer: str | None = None,
+    exposure_column: str | None = None,
+) -> ReadSettings:
+    """How the model's training data were read, but for settings that are given."""
+    from longtail.data import ReadSettings
+
+    settings = fitted.read_settings_ or ReadSettings()
+    return replace(
+        settings,
+        layer=layer or settings.layer,
+        exposure_column=exposure_column or settings.exposure_column,
+    )
 
 
 def parse_df(text: str | int | float) -> int | float:

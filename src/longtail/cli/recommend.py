@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from longtail.cli.options import (
     DataArgument,
     DatasetArgument,
     EngineOption,
+    ExposureColumnOption,
     JsonOption,
     ModelArgument,
     OverwriteOption,
@@ -23,6 +25,7 @@ from longtail.cli.options import (
     WorkersOption,
     parse_parts_path,
     parse_table_path,
+    reading_like,
 )
 from longtail.cli.output import log, log_unseen, print_json, progress_bar, result, write_table
 from longtail.errors import ParameterError
@@ -30,7 +33,7 @@ from longtail.errors import ParameterError
 if TYPE_CHECKING:
     import polars as pl
 
-    from longtail.data import CountMatrix
+    from longtail.data import CountMatrix, ReadSettings
     from longtail.data.counts import Unseen
     from longtail.estimator import NonlinearFactorAnalysis, Recommendations
 
@@ -78,6 +81,7 @@ def recommend(
         int | None,
         typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
     ] = None,
+    exposure_column: ExposureColumnOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -107,9 +111,9 @@ def recommend(
             if given:
                 raise ParameterError(f"{name} is for rows at once: leave it out, or the folder.")
         settings = (k, not include_seen, allowed, refine_steps, seed)
-        _recommend_blocks(model, data, out, settings, blocks, json)
+        _recommend_blocks(model, data, out, settings, blocks, exposure_column, json)
         return
-    fitted, rows, unseen = _open(model, data)
+    fitted, rows, unseen = _open(model, data, exposure_column)
     with progress_bar() as progress:
         found = fitted.recommend(
             rows,
@@ -143,12 +147,13 @@ def _recommend_blocks(
     out: Path,
     settings: tuple[Any, ...],
     blocks: BlockOptions,
+    exposure_column: str | None,
     json: bool,
 ) -> None:
     from longtail.scoring import Recommend
 
     task = Recommend(*settings)
-    _, found = score_blocks(model, data, out, task, blocks)
+    _, found = score_blocks(model, data, out, task, blocks, exposure_column)
     if json:
         facts = {"no_history": found.empty_rows, "short": found.short_rows}
         print_json(summary(found, k=task.k, **facts))
@@ -182,6 +187,7 @@ def rank(
     network: _NetworkOption = False,
     refine_steps: _StepsOption = None,
     seed: SeedOption = 0,
+    exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Judge recommendations by items held out of each row: recall, NDCG, MRR, coverage, novelty.
@@ -193,13 +199,15 @@ def rank(
     from longtail.data import split_edges, split_items
     from longtail.evaluation import CUTOFFS
 
-    fitted, rows, _ = _open(model, data)
+    fitted, rows, _ = _open(model, data, exposure_column)
     if held_out is None:
         settings = fitted.read_settings_
         split = split_edges if settings is not None and settings.symmetric else split_items
         observed, wanted = split(rows, share, seed=seed)
     else:
-        observed, (wanted, _) = rows, _read(fitted, held_out)
+        # Items to be found are not inferred from: their table needs no exposures.
+        plain = replace(reading_like(fitted), exposure_column=None)
+        observed, (wanted, _) = rows, _read(fitted, held_out, plain)
     with progress_bar() as progress:
         found = fitted.rank(
             observed,
@@ -219,18 +227,22 @@ def rank(
         result(str(found))
 
 
-def _open(path: Path, data: str | Path) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
+def _open(
+    path: Path, data: str | Path, exposure_column: str | None
+) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
     from longtail.estimator import load
 
     fitted = load(path)
-    return fitted, *_read(fitted, data)
+    settings = reading_like(fitted, exposure_column=exposure_column)
+    return fitted, *_read(fitted, data, settings)
 
 
-def _read(fitted: NonlinearFactorAnalysis, data: str | Path) -> tuple[CountMatrix, Unseen]:
-    """Data read the way the model's training data were."""
-    from longtail.data import ReadSettings, read_like
+def _read(
+    fitted: NonlinearFactorAnalysis, data: str | Path, settings: ReadSettings
+) -> tuple[CountMatrix, Unseen]:
+    from longtail.data import read_like
 
-    rows, unseen = read_like(data, fitted.read_settings_ or ReadSettings(), fitted.vocabulary_)
+    rows, unseen = read_like(data, settings, fitted.vocabulary_)
     log_unseen(unseen)
     return rows, unseen
 

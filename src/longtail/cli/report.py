@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from longtail.cli.options import JsonOption, ModelArgument, SeedOption
+from longtail.cli.options import (
+    ExposureColumnOption,
+    JsonOption,
+    ModelArgument,
+    SeedOption,
+    reading_like,
+)
 from longtail.cli.output import log, log_new_data, print_json, progress_bar, result
 
 __all__ = ["report"]
@@ -47,13 +53,14 @@ def report(
         typer.Option(help="Folder for every figure as SVG, with its table as Parquet."),
     ] = None,
     seed: SeedOption = 0,
+    exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a page about a model: one HTML file to look at, offline, and to send.
 
     Example: longtail report model/ held_out.parquet --out report.html
     """
-    from longtail.data import ReadSettings, read_like
+    from longtail.data import read_like
     from longtail.estimator import load
     from longtail.report import check_report_path, make_report
 
@@ -61,7 +68,7 @@ def report(
     fitted = load(model)
     counts, unseen = None, None
     if rows is not None:
-        settings = fitted.read_settings_ or ReadSettings()
+        settings = reading_like(fitted, exposure_column=exposure_column)
         counts, unseen = read_like(rows, settings, fitted.vocabulary_)
         log_new_data(counts, unseen)
     with progress_bar() as progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from longtail.cli.options import (
     BlockTimeoutOption,
     DatasetArgument,
     EngineOption,
+    ExposureColumnOption,
     JsonOption,
     LayerOption,
     ModelArgument,
@@ -24,6 +24,7 @@ from longtail.cli.options import (
     WorkersOption,
     parse_latents_path,
     parse_table_path,
+    reading_like,
 )
 from longtail.cli.output import log, log_new_data, print_json, progress_bar, result, write_table
 from longtail.errors import ParameterError
@@ -67,6 +68,7 @@ def evaluate(
         Path | None, typer.Option(help="Write the ladder as a figure (.png, .svg, .html).")
     ] = None,
     seed: SeedOption = 0,
+    exposure_column: ExposureColumnOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -95,7 +97,7 @@ def evaluate(
         if rows_out is not None:
             raise ParameterError(f"The figures of rows are written to {out}: leave out --rows.")
         settings = (samples, refine_steps, completion, full_covariance, seed)
-        evaluation, scoring = _evaluate_blocks(model, data, out, settings, blocks)
+        evaluation, scoring = _evaluate_blocks(model, data, out, settings, blocks, exposure_column)
         _show(evaluation, plot, json, scoring=scoring)
         return
     if out is not None:
@@ -103,7 +105,7 @@ def evaluate(
             f"--out is a folder, for rows that are scored block by block; got {out}. Give a name "
             "without an ending, or write the figures of rows at once with --rows."
         )
-    fitted, rows, unseen = _open(model, data)
+    fitted, rows, unseen = _open(model, data, exposure_column=exposure_column)
     with progress_bar() as progress:
         evaluation = fitted.evaluate(
             rows,
@@ -122,11 +124,16 @@ def evaluate(
 
 
 def _evaluate_blocks(
-    model: Path, data: str, out: Path, settings: tuple[Any, ...], blocks: BlockOptions
+    model: Path,
+    data: str,
+    out: Path,
+    settings: tuple[Any, ...],
+    blocks: BlockOptions,
+    exposure_column: str | None,
 ) -> tuple[Evaluation, dict[str, Any]]:
     from longtail.scoring import Evaluate
 
-    _, found = score_blocks(model, data, out, Evaluate(*settings), blocks)
+    _, found = score_blocks(model, data, out, Evaluate(*settings), blocks, exposure_column)
     assert found.evaluation is not None
     log(f"per-row figures: {out} ({in_words(found)})")
     return found.evaluation, summary(found)
@@ -166,6 +173,7 @@ def transform(
         typer.Option("--scale", help="Write posterior standard deviations too; .h5ad has them."),
     ] = False,
     layer: LayerOption = None,
+    exposure_column: ExposureColumnOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -194,14 +202,16 @@ def transform(
     if blocks.apply(data, out):
         if layer is not None:
             raise ParameterError("--layer is for AnnData, which is not scored block by block.")
-        _transform_blocks(model, data, out, (refine_steps, seed, scale), blocks, json)
+        settings = (refine_steps, seed, scale)
+        _transform_blocks(model, data, out, settings, blocks, exposure_column, json)
         return
     if out.suffix == ".h5ad":
-        _annotate(model, data, out, refine_steps, seed, layer, json)
+        changed = {"layer": layer, "exposure_column": exposure_column}
+        _annotate(model, data, out, refine_steps, seed, changed, json)
         return
     import polars as pl
 
-    fitted, rows, unseen = _open(model, data, layer)
+    fitted, rows, unseen = _open(model, data, layer=layer, exposure_column=exposure_column)
     with progress_bar() as progress:
         posterior = fitted.posterior(
             rows,
@@ -215,7 +225,7 @@ def transform(
         columns |= {f"scale{k}": posterior.scale[:, k] for k in range(posterior.scale.shape[1])}
     write_table(pl.DataFrame(columns), out)
     empty = int((rows.totals == 0).sum())
-    if empty:
+    if empty and _silent_if_empty(fitted):
         log(f"notice: {empty} empty rows have the prior's mean, 0.")
     if json:
         print_json(
@@ -237,11 +247,12 @@ def _transform_blocks(
     out: Path,
     settings: tuple[Any, ...],
     blocks: BlockOptions,
+    exposure_column: str | None,
     json: bool,
 ) -> None:
     from longtail.scoring import Transform
 
-    fitted, found = score_blocks(model, data, out, Transform(*settings), blocks)
+    fitted, found = score_blocks(model, data, out, Transform(*settings), blocks, exposure_column)
     k = int(fitted.n_components)
     if json:
         print_json(summary(found, components=k))
@@ -255,22 +266,21 @@ def _annotate(
     out: Path,
     refine_steps: int | None,
     seed: int | None,
-    layer: str | None,
+    changed: dict[str, str | None],
     json: bool,
 ) -> None:
     """Transform cells into a copy of their own file."""
     from longtail.cells import annotate_rows, read_anndata, write_h5ad
 
-    fitted, rows, unseen = _open(model, data, layer)
+    fitted, rows, unseen = _open(model, data, **changed)
     adata = read_anndata(Path(data))
-    settings = fitted.read_settings_
     with progress_bar() as progress:
         annotation = annotate_rows(
             fitted,
             adata,
             rows,
             unseen,
-            layer=layer or (settings.layer if settings else None),
+            layer=reading_like(fitted, **changed).layer,
             refine_steps=refine_steps,
             seed=seed,
             progress=lambda done: progress("transform", done, rows.n_rows),
@@ -278,7 +288,7 @@ def _annotate(
     write_h5ad(adata, out)
     if annotation.missing_genes:
         log(f"notice: {annotation.missing_genes:,} of the model's genes are not in {data}.")
-    if annotation.empty_cells:
+    if annotation.empty_cells and _silent_if_empty(fitted):
         log(f"notice: {annotation.empty_cells} empty cells have the prior's mean, 0.")
     if json:
         print_json({"out": str(out), **annotation.to_dict()})
@@ -287,16 +297,18 @@ def _annotate(
 
 
 def _open(
-    path: Path, data: str, layer: str | None = None
+    path: Path, data: str, **changed: str | None
 ) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
-    """A saved model, and data read the way its training data were, or from another layer."""
-    from longtail.data import ReadSettings, read_like
+    """A saved model, and data read the way its training data were, but for what is changed."""
+    from longtail.data import read_like
     from longtail.estimator import load
 
     fitted = load(path)
-    settings = fitted.read_settings_ or ReadSettings()
-    if layer is not None:
-        settings = replace(settings, layer=layer)
-    rows, unseen = read_like(data, settings, fitted.vocabulary_)
+    rows, unseen = read_like(data, reading_like(fitted, **changed), fitted.vocabulary_)
     log_new_data(rows, unseen)
     return fitted, rows, unseen
+
+
+def _silent_if_empty(fitted: NonlinearFactorAnalysis) -> bool:
+    """Whether rows without counts say nothing: not where they have an exposure all the same."""
+    return fitted.network_.generative.likelihood.exposed == "total"

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from longtail.cli.options import JsonOption, ModelArgument
+from longtail.cli.options import (
+    ExposureColumnOption,
+    JsonOption,
+    ModelArgument,
+    reading_like,
+)
 from longtail.cli.output import Interrupted, log, log_summary, print_json, result
 from longtail.cli.stream import StreamOption, streamed
 
 if TYPE_CHECKING:
-    from longtail.data import CountMatrix
+    from longtail.data import CountMatrix, ReadSettings
     from longtail.data.stream import CountStream
     from longtail.estimator import NonlinearFactorAnalysis
 
@@ -58,6 +63,7 @@ def update(
         int | None,
         typer.Option(min=0, help="Seed of the update; it follows from the model's if not given."),
     ] = None,
+    exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Go on with a saved model on new rows.
@@ -74,12 +80,13 @@ def update(
     check_replaceable(out)
     fitted = load(model)
     fitted.set_params(verbose=1)
+    settings = reading_like(fitted, exposure_column=exposure_column)
     plain = {"format": "auto", "buffer_rows": None, "lanes": None, "skip_corrupt": False}
     if streamed(data, {"stream": stream, **plain}):
-        rows: CountMatrix | CountStream = _open_stream(fitted, data, min_df)
+        rows: CountMatrix | CountStream = _open_stream(settings, data, min_df)
     else:
-        rows = _read(fitted, Path(data))
-    old = None if retain is None else _read(fitted, retain)
+        rows = _read(fitted, Path(data), settings)
+    old = None if retain is None else _read(fitted, retain, settings)
     try:
         fitted.partial_fit(
             rows,
@@ -103,22 +110,19 @@ def update(
         result(f"{report}\nmodel: {out}")
 
 
-def _read(fitted: NonlinearFactorAnalysis, path: Path) -> CountMatrix:
-    from longtail.data import ReadSettings, read_new
+def _read(fitted: NonlinearFactorAnalysis, path: Path, settings: ReadSettings) -> CountMatrix:
+    from longtail.data import read_new
 
-    rows = read_new(path, fitted.read_settings_ or ReadSettings(), fitted.vocabulary_)
+    rows = read_new(path, settings, fitted.vocabulary_)
     log_summary(path, rows)
     return rows
 
 
-def _open_stream(fitted: NonlinearFactorAnalysis, path: str, min_df: int) -> CountStream:
-    from longtail.data import ReadSettings
+def _open_stream(settings: ReadSettings, path: str, min_df: int) -> CountStream:
     from longtail.data.stream import open_stream
 
     # What the first data were limited to is looked at when features are taken in.
-    settings = replace(
-        fitted.read_settings_ or ReadSettings(), min_df=min_df, max_df=1.0, max_features=None
-    )
+    settings = replace(settings, min_df=min_df, max_df=1.0, max_features=None)
     rows = open_stream(path, settings=settings)
     log(f"{path}: {rows.n_rows:,} rows in {rows.dataset.n_blocks:,} row groups")
     return rows

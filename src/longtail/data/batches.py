@@ -60,6 +60,8 @@ class Batch:
         CSR, shape (B, V): the transformed counts, for the encoder.
     global_size
         Rows of the whole batch, of which these are one process's part; B if there is one process.
+    exposure
+        float64, shape (B,): the exposures of the rows; None if none are given.
     """
 
     rows: npt.NDArray[np.int64]
@@ -67,6 +69,7 @@ class Batch:
     counts: csr_array
     features: csr_array
     global_size: int
+    exposure: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return B, the number of rows."""
@@ -115,11 +118,13 @@ class Batches:
         The largest number of rows in a batch.
     row_ids
         Identifiers of the rows, for messages; their numbers if not given.
+    exposure
+        float64, shape (n,): the exposures of the rows, if they have any.
 
     Raises
     ------
     DataError
-        If the three do not have the same rows, or there are none.
+        If these do not have the same rows, or there are none.
     ParameterError
         If `batch_size` is not a positive whole number.
     """
@@ -131,12 +136,15 @@ class Batches:
         keys: npt.NDArray[np.uint64],
         batch_size: int,
         row_ids: Sequence[Any] | pl.Series | None = None,
+        exposure: npt.NDArray[np.float64] | None = None,
     ) -> None:
         if counts.shape != features.shape or counts.shape[0] != len(keys):
             raise DataError(
                 "Counts, features and keys must describe the same rows, but their shapes are "
                 f"{counts.shape}, {features.shape} and ({len(keys)},)."
             )
+        if exposure is not None and len(exposure) != counts.shape[0]:
+            raise DataError(f"{len(exposure)} exposures do not fit {counts.shape[0]} rows.")
         if counts.shape[0] == 0:
             raise DataError("Expected at least one row to make batches of, but there are none.")
         if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool):
@@ -146,6 +154,7 @@ class Batches:
         self._counts = counts
         self._features = features
         self._keys = keys
+        self._exposure = exposure
         self._batch_size = int(batch_size)
         self._row_ids: Sequence[Any] | pl.Series = (
             range(counts.shape[0]) if row_ids is None else row_ids
@@ -224,4 +233,5 @@ class Batches:
             counts=counts,
             features=features,
             global_size=global_size,
+            exposure=None if self._exposure is None else self._exposure[rows],
         )

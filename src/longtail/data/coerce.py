@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, issparse
 from longtail.data.cells import counts_of, is_anndata
 from longtail.errors import DataError
 
-__all__ = ["Table", "as_row_ids", "to_table"]
+__all__ = ["Table", "as_row_ids", "obs_column", "to_table"]
 
 _SHOWN = 5
 _INT32_MAX = np.iinfo(np.int32).max
@@ -86,6 +86,27 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         return _from_pandas(X)
     return Table(_from_dense(_to_numpy(X)))
+
+
+def obs_column(X: Any, name: str) -> Any:
+    """A column of ``obs`` of AnnData.
+
+    Raises
+    ------
+    DataError
+        If X is no AnnData, or has no such column.
+    """
+    if not is_anndata(X):
+        raise DataError(
+            f"exposure={name!r}: a name is for a column of AnnData's obs, but got a "
+            f"{type(X).__name__}. Give the exposures themselves, a number for each row."
+        )
+    if name not in X.obs.columns:
+        raise DataError(
+            f"obs has no column {name!r} for the exposures. Its columns: "
+            f"{', '.join(map(repr, X.obs.columns)) or 'none'}."
+        )
+    return X.obs[name]
 
 
 def _to_numpy(X: Any) -> npt.NDArray[Any]:

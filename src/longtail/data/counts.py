@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 from longtail.data.axes import row_positions, vocabulary_for
 from longtail.data.bow import bow_matrix
 from longtail.data.checks import check_values
-from longtail.data.coerce import as_row_ids, to_table
+from longtail.data.coerce import as_row_ids, obs_column, to_table
+from longtail.data.exposures import as_exposure
 from longtail.data.hashing import row_keys
 from longtail.data.settings import ReadSettings
 from longtail.data.unseen import (
@@ -56,6 +57,9 @@ class CountMatrix:
     n_repeated
         How many entries of that file repeated the (row, feature) pair of another and were added
         to it. Of the reading alone: selections of rows or features have 0.
+    exposure
+        s_d, what each row's counts are proportional to, such as person-years or size factors:
+        float64 (n,), finite, above 0 and read-only. None: not given. See `with_exposure`.
     """
 
     csr: csr_array
@@ -63,6 +67,7 @@ class CountMatrix:
     vocabulary: Vocabulary
     settings: ReadSettings | None = None
     n_repeated: int = 0
+    exposure: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together and freeze the arrays."""
@@ -74,6 +79,12 @@ class CountMatrix:
             )
         for array in (self.csr.data, self.csr.indices, self.csr.indptr):
             array.flags.writeable = False
+        if self.exposure is not None:
+            if self.exposure.shape != (self.n_rows,):
+                raise DataError(
+                    f"{self.exposure.shape} exposures do not fit {self.n_rows} rows of counts."
+                )
+            self.exposure.flags.writeable = False
 
     @classmethod
     def from_any(
@@ -84,6 +95,7 @@ class CountMatrix:
         vocabulary: Vocabulary | Sequence[str] | None = None,
         counts: CountsPolicy = "fractional",
         layer: str | None = None,
+        exposure: Any | None = None,
     ) -> CountMatrix:
         """Check any table of non-negative numbers and make it a CountMatrix.
 
@@ -101,24 +113,32 @@ class CountMatrix:
             ``"strict"`` refuses fractional values; ``"fractional"`` takes them as they are.
         layer
             Of AnnData, which layer holds the counts; None: X.
+        exposure
+            s_d of each row, n finite numbers above 0; of AnnData also the name of a column of
+            ``obs``. None: those that a CountMatrix has, or none. See `with_exposure`.
 
         Raises
         ------
         DataError
             If X is not two-dimensional, is empty, or holds other than finite non-negative real
             numbers up to 2^24 (the largest to which float32 is exact); if row ids or feature
-            names are of the wrong number or repeat; if AnnData is normalised.
+            names are of the wrong number or repeat; if AnnData is normalised; if an exposure is no
+            finite number above 0.
         """
         if counts not in ("fractional", "strict"):
             raise DataError(f"counts must be 'fractional' or 'strict', but got {counts!r}.")
         if isinstance(X, CountMatrix) and layer is None:
-            return X._checked_again(row_ids, vocabulary, strict=counts == "strict")
+            again = X._checked_again(row_ids, vocabulary, strict=counts == "strict")
+            return again if exposure is None else again.with_exposure(exposure)
+        if isinstance(exposure, str):
+            exposure = obs_column(X, exposure)
         table = to_table(X, layer=layer)
         n_rows, n_features = table.csr.shape
         ids = as_row_ids(table.row_ids if row_ids is None else row_ids, n_rows)
         names = vocabulary_for(vocabulary, table.names, n_features)
         check_values(table.csr, ids, names, strict=counts == "strict")
-        return cls(_as_float32(table.csr), ids, names)
+        given = None if exposure is None else as_exposure(exposure, ids)
+        return cls(_as_float32(table.csr), ids, names, exposure=given)
 
     @classmethod
     def from_bow(
@@ -169,6 +189,28 @@ class CountMatrix:
                 )
             result = replace(result, vocabulary=asked.described_like(self.vocabulary))
         return result
+
+    def with_exposure(self, values: Any | None) -> CountMatrix:
+        """Return the same counts with exposures: s_d > 0, what a row's counts are proportional to.
+
+        A model with ``exposure="given"`` explains counts per unit of exposure. Selections of rows
+        keep those of their rows, selections of features keep all.
+
+        Parameters
+        ----------
+        values
+            n numbers, in the order of the rows; None removes those that there are.
+
+        Raises
+        ------
+        DataError
+            If there are not n, or one is not finite and above 0; names the first such row.
+
+        Examples
+        --------
+        ``counts.with_exposure(person_years)``
+        """
+        return replace(self, exposure=None if values is None else as_exposure(values, self.row_ids))
 
     def described(self, descriptions: Mapping[str, str]) -> CountMatrix:
         """Return the same counts with descriptions of features; see `Vocabulary.described`."""
@@ -246,7 +288,11 @@ class CountMatrix:
         """
         positions = row_positions(rows, self.n_rows)
         return CountMatrix(
-            self.csr[positions], self.row_ids.gather(positions), self.vocabulary, self.settings
+            self.csr[positions],
+            self.row_ids.gather(positions),
+            self.vocabulary,
+            self.settings,
+            exposure=None if self.exposure is None else self.exposure[positions],
         )
 
     def select_features(self, indices: Any) -> CountMatrix:
@@ -363,10 +409,10 @@ class CountMatrix:
         )
         csr.sort_indices()
         csr.has_canonical_format = True
-        return CountMatrix(csr, self.row_ids, vocabulary, self.settings)
+        return CountMatrix(csr, self.row_ids, vocabulary, self.settings, exposure=self.exposure)
 
     def row_keys(self) -> npt.NDArray[np.uint64]:
-        """Return a content hash of each row, shape (n,); see `longtail.data.hashing`."""
+        """Return a hash of the counts of each row, shape (n,); see `longtail.data.hashing`."""
         return row_keys(self.csr)
 
     def top_features(self, row: int, n: int = 10) -> list[tuple[str, float]]:

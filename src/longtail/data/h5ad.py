@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from longtail.data.cells import check_raw, choose_layer
@@ -31,8 +32,9 @@ def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
     MissingExtraError
         If h5py is not installed.
     DataError
-        If the file is no AnnData file, there is no such layer, or the matrix is normalised: it
-        has values that are not whole numbers, or ``uns["log1p"]`` records a transformation of X.
+        If the file is no AnnData file, there is no such layer or column of exposures, or the
+        matrix is normalised: it has values that are not whole numbers, or ``uns["log1p"]``
+        records a transformation of X.
 
     Notes
     -----
@@ -54,13 +56,17 @@ def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
             matrix = _matrix(file[where])
             log1p = "log1p" in file.get("uns", {})
             cells, genes = _names(file["obs"]), _names(file["var"])
+            exposure = None
+            if settings.exposure_column is not None:
+                exposure = _column(file["obs"], settings.exposure_column, path)
     except DataError:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise cannot_read(path, error, "a file that AnnData 0.7 or newer has written") from error
     values = matrix.data if hasattr(matrix, "tocsr") else matrix
     check_raw(values, log1p=log1p, layer=settings.layer, layers=layers, source=f"'{path}'")
-    return count_matrix(matrix, settings, row_ids=cells, vocabulary=Vocabulary(genes))
+    counts = count_matrix(matrix, settings, row_ids=cells, vocabulary=Vocabulary(genes))
+    return counts.with_exposure(exposure)
 
 
 def _matrix(element: Any) -> Any:
@@ -79,3 +85,22 @@ def _names(frame: Any) -> list[str]:
         index = index["values"]
     is_text = index.dtype.kind in "OS"
     return [str(name) for name in (index.asstr() if is_text else index)[()]]
+
+
+def _column(frame: Any, name: str, path: Path) -> Any:
+    """Read a numeric column of a data frame; NaN where a value is missing."""
+    columns = [str(column) for column in frame.attrs["column-order"]]
+    if name not in columns:
+        raise DataError(
+            f"obs of '{path}' has no column {name!r} (from exposure_column). Its columns: "
+            f"{', '.join(map(repr, columns)) or 'none'}."
+        )
+    column = frame[name]
+    if hasattr(column, "keys") and "values" in column and "mask" in column:  # nullable numbers
+        return np.where(column["mask"][()], np.nan, column["values"][()])
+    if hasattr(column, "keys") or column.dtype.kind not in "iuf":
+        raise DataError(
+            f"The column {name!r} of obs of '{path}' holds no numbers, but exposures are numbers "
+            "above 0."
+        )
+    return column[()]

@@ -152,7 +152,8 @@ def _entries(X: CountMatrix, kept: npt.NDArray[np.bool_]) -> CountMatrix:
         shape=X.shape,
     )
     csr.has_canonical_format = True
-    return CountMatrix(csr, X.row_ids, X.vocabulary, X.settings)
+    # Whole features are hidden, in all of the row's exposure.
+    return CountMatrix(csr, X.row_ids, X.vocabulary, X.settings, exposure=X.exposure)
 
 
 def check_share(share: float) -> None:

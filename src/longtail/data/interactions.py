@@ -11,6 +11,7 @@ import polars as pl
 
 from longtail.data.counts import CountMatrix
 from longtail.data.entries import Entries, count_edges, count_entries, no_counts
+from longtail.data.exposures import row_exposures
 from longtail.data.ratings import HOW_TO_BINARIZE, describe_ratings
 from longtail.data.settings import ReadSettings
 from longtail.data.tables import TableFile, tidy_ids
@@ -37,23 +38,26 @@ def count_long_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
     Raises
     ------
     DataError
-        If a column is unknown, a key is missing, or a count is not a number or negative. Of a
-        part of a table: if its lines are not whole rows.
+        If a column is unknown, a key is missing, a count is not a number or negative, or the
+        exposures of a row differ. Of a part of a table: if its lines are not whole rows.
     """
     assert settings.feature_column is not None  # ReadSettings checks it
     feature = table.require(settings.feature_column, "feature_column")
-    row = value = None
+    row = value = exposed = None
+    if settings.exposure_column is not None:
+        exposed = table.require(settings.exposure_column, "exposure_column")
     if settings.row_column is not None:
         row = table.require(settings.row_column, "row_column")
     if settings.value_column is not None:
         value = table.require(settings.value_column, "value_column")
-    frame = table.load([name for name in (row, feature, value) if name is not None])
+    frame = table.load([name for name in (row, feature, value, exposed) if name is not None])
     if len(frame) == 0 and not table.is_part:
         raise DataError(f"'{table.path}' has columns but no rows; expected at least one entry.")
     if settings.feature_separator is not None:
         frame = frame.with_columns(_split_cells(frame[feature], settings.feature_separator, table))
     rows = _rows(frame, row, feature, table)
     row_order = rows.unique(maintain_order=True)
+    exposure = None if exposed is None else row_exposures(frame[exposed], rows, table)
     if table.is_part:
         _check_whole_rows(frame[feature], len(frame), row_order, table)
     places = None
@@ -76,12 +80,13 @@ def count_long_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
             )
     if settings.symmetric:
         return count_edges(entries, f"'{table.path}'")
-    if table.is_part:
-        if len(entries.rows) == 0:
-            return no_counts(row_order)
-        return CountMatrix.from_any(count_entries(entries, row_order, settings), row_ids=row_order)
+    if table.is_part and len(entries.rows) == 0:
+        return no_counts(row_order).with_exposure(exposure)
     counts = count_entries(entries, row_order, settings)
-    return counts if row is None else CountMatrix.from_any(counts, row_ids=tidy_ids(row_order))
+    if table.is_part or row is not None:
+        ids = row_order if table.is_part else tidy_ids(row_order)
+        counts = CountMatrix.from_any(counts, row_ids=ids)
+    return counts.with_exposure(exposure)
 
 
 def entries_in_lines(path: Path | str) -> DataError:

@@ -250,6 +250,10 @@ def check_applicable(path: Path | str, found: str, settings: ReadSettings) -> No
             settings.strip_dots and not (settings.is_long_table or holds == "records"),
             "codes: it is for long tables and baskets",
         ),
+        "exposure_column": (
+            settings.exposure_column is not None and not (holds == "table" or found == "h5ad"),
+            "columns: it is for tables and .h5ad files; give exposures with counts.with_exposure",
+        ),
         "layer": (settings.layer is not None and found != "h5ad", "layers: it is for .h5ad files"),
     }
     for name, (is_fault, reason) in faults.items():
@@ -317,6 +321,12 @@ def count_part(table: TableFile, settings: ReadSettings) -> CountMatrix:
 
 
 def _finished(counts: CountMatrix, settings: ReadSettings) -> CountMatrix:
+    if settings.exposure_column is not None and counts.exposure is None:
+        # New data may be of another format than those that the settings were checked for.
+        raise DataError(
+            f"exposure_column={settings.exposure_column!r} is for tables and .h5ad files, and data "
+            f"of the format {settings.format} have no columns. Give a table."
+        )
     if counts.settings is None:
         counts = replace(counts, settings=settings)
     if settings.binarize:

@@ -46,6 +46,9 @@ class ReadSettings:
     value_column: str | None = None
     """Column that holds the count of an entry, in a long table; beside a feature column of lists,
     the lists of their counts. None: each entry counts 1."""
+    exposure_column: str | None = None
+    """Column that holds each row's exposure, a number above 0 such as person-years, in a table or
+    in ``obs`` of an AnnData file. In a long table every line of a row repeats it. None: none."""
     feature_separator: str | None = None
     """What stands between the codes of a cell of the feature column (``"A01;B02"``), whose cells
     then are lists, or between the items of a line of a ``.basket`` file. White space around a
@@ -135,7 +138,10 @@ def check_field_names(names: Mapping[str, Any]) -> None:
 
 def _faults(settings: ReadSettings) -> list[str]:
     """Return what is wrong with each field, in words ('' where nothing is)."""
-    columns = ("text_column", "id_column", "row_column", "feature_column", "value_column")
+    columns = (
+        *("text_column", "id_column", "row_column", "feature_column", "value_column"),
+        "exposure_column",
+    )
     found = [_optional_name(name, getattr(settings, name)) for name in columns]
     known = ("auto", *FORMATS)
     found.append(
@@ -151,6 +157,11 @@ def _faults(settings: ReadSettings) -> list[str]:
     named = [name for name in long if name is not None]
     if len(set(named)) < len(named):
         found.append("row_column, feature_column and value_column must be different columns")
+    if settings.exposure_column is not None and settings.exposure_column in (
+        *named,
+        settings.text_column,
+    ):
+        found.append("exposure_column must be a column of its own")
     found += _entry_faults(settings)
     for name in ("lowercase", "strip_dots", "symmetric", "binarize"):
         if not isinstance(getattr(settings, name), bool):
@@ -182,6 +193,8 @@ def _entry_faults(settings: ReadSettings) -> list[str]:
         found.append("min_value needs value_column, because without it every entry counts 1")
     if settings.symmetric is True and settings.feature_separator is not None:
         found.append("symmetric and feature_separator exclude each other")
+    if settings.symmetric is True and settings.exposure_column is not None:
+        found.append("symmetric and exposure_column exclude each other")
     if settings.symmetric is True and settings.feature_column and settings.row_column is None:
         found.append("symmetric needs row_column and feature_column, the two ends of an edge")
     return found

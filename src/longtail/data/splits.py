@@ -55,8 +55,15 @@ def _by_first_appearance(group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def drop_duplicates(X: CountMatrix) -> tuple[CountMatrix, int]:
-    """Keep the first of equal rows; return the rows kept and how many were dropped."""
-    _, first = np.unique(duplicate_groups(X), return_index=True)
+    """Keep the first of equal rows; return the rows kept and how many were dropped.
+
+    Rows with equal counts in different exposures are not equal.
+    """
+    groups = duplicate_groups(X)
+    if X.exposure is not None:
+        both = np.column_stack([groups, X.exposure])
+        groups = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)
+    _, first = np.unique(groups, return_index=True)
     dropped = X.n_rows - len(first)
     return (X[np.sort(first)] if dropped else X), dropped
 

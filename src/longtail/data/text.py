@@ -12,6 +12,7 @@ import polars as pl
 
 from longtail.data.counts import CountMatrix
 from longtail.data.entries import no_counts
+from longtail.data.exposures import line_exposures
 from longtail.data.files import decode, numbered_lines, read_text
 from longtail.data.settings import ReadSettings
 from longtail.data.tables import TableFile, tidy_ids
@@ -153,6 +154,10 @@ def count_text_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
     column = text_column(table, settings)
     ids = id_column(table, settings)
     wanted = [column] if ids in (None, column) else [column, ids or ""]
+    exposed = None
+    if settings.exposure_column is not None:
+        exposed = table.require(settings.exposure_column, "exposure_column")
+        wanted = list(dict.fromkeys([*wanted, exposed]))
     frame = table.load(wanted)
     texts = _checked_texts(frame[column], table)
     row_ids = _ids(frame, ids, table, required=settings.id_column is not None)
@@ -160,6 +165,8 @@ def count_text_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
         _iterate(texts), row_ids, f"column {column!r} of '{table.path}'", table.is_part
     )
     counts = count_documents(documents, settings)
+    if exposed is not None:
+        counts = counts.with_exposure(line_exposures(frame[exposed], table))
     return replace(counts, settings=replace(settings, text_column=column))
 
 

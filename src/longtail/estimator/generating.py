@@ -22,8 +22,9 @@ def expected_counts(
 ) -> npt.NDArray[np.float32]:
     """E[x | z] of latent vectors (n, K) with these totals or exposures: (n, V)."""
     logits = generative.decoder(latent)
-    exposure = row_totals(totals, len(latent)).to(logits)
-    expected: npt.NDArray[np.float32] = generative.likelihood.mean(logits, exposure).cpu().numpy()
+    likelihood = generative.likelihood
+    exposure = likelihood.scaled(row_totals(totals, len(latent)).to(logits))
+    expected: npt.NDArray[np.float32] = likelihood.mean(logits, exposure).cpu().numpy()
     return expected
 
 
@@ -48,15 +49,16 @@ def sampled_rows(
     Raises
     ------
     ParameterError
-        If a total is no whole number.
+        If a total is no whole number; exposures that are given with the rows need not be.
     """
-    if not torch.equal(totals, totals.round()):
+    likelihood = generative.likelihood
+    if likelihood.exposed != "given" and not torch.equal(totals, totals.round()):
         wrong = totals[totals != totals.round()][0].item()
         raise ParameterError(f"totals must be whole numbers to draw rows; got {wrong!r}.")
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for some in torch.split(totals, chunk):
+    for some in torch.split(likelihood.scaled(totals), chunk):
         z = generative.prior.sample(len(some), n_components, generator)
         logits = generative.decoder(z.to(device)).cpu()
-        parts.append(csr_array(generative.likelihood.sample(logits, some, generator).numpy()))
+        parts.append(csr_array(likelihood.sample(logits, some, generator).numpy()))
     return csr_array(vstack(parts, format="csr"))

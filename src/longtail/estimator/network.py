@@ -59,7 +59,7 @@ def build_network(
     input_scale
         Typical norm of what the encoder reads.
     mean_total
-        Mean total count of a training row.
+        Mean total count of a training row; per unit of exposure, where exposures are given.
     log_dispersion
         Of a negative binomial that ignores z, (V,); zeros if not given.
     log_concentration
@@ -71,6 +71,7 @@ def build_network(
         exposure=parameters["exposure"],
         log_dispersion=torch.from_numpy(start.astype(np.float32)),
         log_concentration=torch.tensor([log_concentration], dtype=torch.float32),
+        rate=mean_total,
     )
     n_features, k = len(unigram), int(parameters["n_components"])
     generator = torch.Generator().manual_seed(seed)
@@ -110,9 +111,13 @@ def network_for(
     seed: int,
 ) -> HybridModel:
     """The network to fit to these rows: see `build_network`."""
+    mean_total, sizes = float(train.totals.mean()), train.totals
+    if train.exposure is not None:
+        mean_total = float(train.totals.sum() / train.exposure.sum())
+        sizes = train.exposure * mean_total
     log_dispersion = None
     if parameters["likelihood"] == NegativeBinomial.name:
-        log_dispersion = marginal_log_dispersion(train.csr, unigram, train.totals)
+        log_dispersion = marginal_log_dispersion(train.csr, unigram, sizes)
     log_concentration = 0.0
     if parameters["likelihood"] == DirichletMultinomial.name:
         log_concentration = marginal_log_concentration(train.csr, unigram)
@@ -120,7 +125,7 @@ def network_for(
         parameters,
         unigram,
         input_scale=typical_norm(transform.apply(train.csr)),
-        mean_total=float(train.totals.mean()),
+        mean_total=mean_total,
         seed=seed,
         log_dispersion=log_dispersion,
         log_concentration=log_concentration,

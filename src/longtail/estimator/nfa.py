@@ -22,6 +22,7 @@ from longtail.data.settings import ReadSettings
 from longtail.data.stream import CountStream
 from longtail.errors import DataError, DataWarning, NotFittedError
 from longtail.estimator.about import environment, fitted_html
+from longtail.estimator.exposures import GIVEN, take_exposures, typical_size
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import resolve_device
@@ -93,9 +94,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         p(x | z): which feature each of N counts is; which features there are, for 0 and 1; counts
         whose number matters; counts more variable than that, such as those of single cells, with
         a dispersion for each feature and the row's total as exposure.
-    exposure : {"auto", "unit", "total"}
-        Of the Poisson: "unit" lets z explain how many counts a row has, "total" divides that out.
-        "auto" is "unit"; the other likelihoods have no choice.
+    exposure : {"auto", "unit", "total", "given"}
+        What a row's expected counts are proportional to, whatever z. Of the Poisson: "unit" lets z
+        explain how many counts a row has, "total" divides that out, and "given" divides out what
+        is given with each row, such as person-years: see `CountMatrix.with_exposure`. "auto" is
+        "unit". The negative binomial's is the row's total or, with "given", what is given, such as
+        size factors; the other likelihoods have no choice.
     features : {"tfidf", "l1", "log1p", "binary"}
         What the encoder sees of a row. The likelihood always scores the raw counts.
     n_hidden : int
@@ -477,7 +481,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     # --- using a fitted model --------------------------------------------------------------------
 
     def transform(self, X: Any) -> Array:
-        """Posterior means after refinement: (n, K). Empty rows have the prior's mean, 0."""
+        """Posterior means after refinement: (n, K).
+
+        Empty rows have the prior's mean, 0, where a row's total is its exposure.
+        """
         return self.posterior(X).mean
 
     def posterior(
@@ -517,7 +524,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return Posterior(np.concatenate(means), np.concatenate(scales))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
-        """ELBO at ψ* of each row, nats: (n,). An empty row has 0."""
+        """ELBO at ψ* of each row, nats: (n,); of an empty one 0, if its total is its exposure."""
         counts = self._aligned(X)
         result: npt.NDArray[np.float64] = row_bounds(
             self.network_,
@@ -736,7 +743,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Rows to draw.
         totals
             Total count of each row, or its exposure: a number or n of them; by default the median
-            of the training rows, or 1 where z explains how many counts a row has.
+            of the training rows, or 1 where z explains how many counts a row has. Exposures of the
+            kind that are given need not be whole numbers.
         random_state
             Seed; a new one each time if not given.
 
@@ -746,9 +754,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_fitted()
         n_samples = whole("n_samples", n_samples, 1)
+        likelihood = self.network_.generative.likelihood
         if totals is None:
-            median = max(1, round(self.fit_info_["median_total"]))
-            totals = self.network_.generative.likelihood.typical_exposure(median)
+            size = typical_size(self)
+            if self.exposure != GIVEN:
+                size = likelihood.typical_exposure(max(1, round(size)))
+            totals = size
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         return sampled_rows(
             self.network_.generative,
@@ -777,6 +788,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.check_fitted()
         counts = CountMatrix.from_any(X, counts=self.counts)
         require_values(self.likelihood, counts)
+        counts = take_exposures(self.exposure, counts, stacklevel=4)
         if not (counts.vocabulary.named and self.vocabulary_.named):
             if counts.n_features != self.n_features_in_:
                 raise DataError(
@@ -824,7 +836,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     @property
     def _mean_total(self) -> float:
         if self.running_ is not None:
-            return self.running_.mean_total
+            return self.running_.rate
         return float(self.fit_info_["train_tokens"]) / int(self.fit_info_["train_rows"])
 
     @property

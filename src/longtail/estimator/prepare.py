@@ -61,6 +61,8 @@ class TrainingRows:
         for counts in (self.train, self.valid):
             if counts is not None:
                 digest.update(f"{counts.shape}".encode() + counts.row_keys().tobytes())
+                if counts.exposure is not None:
+                    digest.update(counts.exposure.tobytes())
         return str(digest.hexdigest())
 
 

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
 from longtail.errors import DataError, DataWarning, ParameterError
+from longtail.estimator.exposures import at_typical_exposure
 from longtail.estimator.inputs import whole
 from longtail.estimator.links import LinkScores, items_of
 from longtail.estimator.prepare import unseen_notice
@@ -81,7 +82,12 @@ def rank_rows(
     progress: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Judge recommendations by held-out items; see `NonlinearFactorAnalysis.rank`."""
-    (seen, unseen), (wanted, unseen_wanted) = model.align(observed), model.align(held_out)
+    # What is looked for is not inferred from, so it needs no exposures of its own.
+    wanted = CountMatrix.from_any(held_out, counts=model.counts).with_exposure(None)
+    (seen, unseen), (wanted, unseen_wanted) = (
+        model.align(observed),
+        model.align(at_typical_exposure(model, wanted)),
+    )
     for what in (unseen, unseen_wanted):
         if what is not None and what.n_features:
             warnings.warn(unseen_notice(what), DataWarning, stacklevel=3)

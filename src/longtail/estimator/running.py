@@ -40,22 +40,26 @@ class RunningCounts:
         Total count of each feature: float64 (V,).
     recovered
         What of them was worked out afterwards, and how exactly, in words; empty if nothing was.
+    exposure
+        Σ of the rows' exposures, where they are given; None: not given.
     """
 
     rows: float
     df: Array
     totals: Array
     recovered: str = ""
+    exposure: float | None = None
 
     @classmethod
-    def of(cls, csr: csr_array) -> RunningCounts:
-        """Count the rows of a matrix, (n, V)."""
+    def of(cls, csr: csr_array, exposure: Array | None = None) -> RunningCounts:
+        """Count the rows of a matrix, (n, V), whose exposures may be given, (n,)."""
         n_features = csr.shape[1]
         df = np.bincount(csr.indices, minlength=n_features).astype(np.float64)
         totals = np.bincount(
             csr.indices, weights=csr.data.astype(np.float64), minlength=n_features
         ).astype(np.float64)  # of a matrix without entries, bincount counts in int64
-        return cls(float(csr.shape[0]), df, totals)
+        given = None if exposure is None else float(exposure.sum())
+        return cls(float(csr.shape[0]), df, totals, exposure=given)
 
     @classmethod
     def recover(
@@ -99,6 +103,16 @@ class RunningCounts:
         """Mean total count of a training row."""
         return float(self.totals.sum()) / self.rows
 
+    @property
+    def rate(self) -> float:
+        """Counts per unit of exposure: of a row, where none are given."""
+        return float(self.totals.sum()) / (self.rows if self.exposure is None else self.exposure)
+
+    @property
+    def mean_size(self) -> float:
+        """Mean exposure of a training row, where they are given; else its mean total count."""
+        return self.mean_total if self.exposure is None else self.exposure / self.rows
+
     def idf(self) -> npt.NDArray[np.float32]:
         """Inverse document frequencies, as `FeatureTransform.fit` has them: (V,)."""
         idf = np.log((1.0 + self.rows) / (1.0 + self.df)) + 1.0
@@ -114,7 +128,11 @@ class RunningCounts:
         """The same for a vocabulary to which features have been added at the end."""
         more = (0, n_features - len(self.df))
         return RunningCounts(
-            self.rows, np.pad(self.df, more), np.pad(self.totals, more), self.recovered
+            self.rows,
+            np.pad(self.df, more),
+            np.pad(self.totals, more),
+            self.recovered,
+            self.exposure,
         )
 
     def plus(self, other: RunningCounts, *, forget: float = 0.0) -> RunningCounts:
@@ -124,13 +142,24 @@ class RunningCounts:
         ----------
         forget
             Share of these counts that is forgotten first, in [0, 1].
+
+        Raises
+        ------
+        ParameterError
+            If only one of them is of rows with exposures.
         """
         kept = 1.0 - forget
+        exposure = None
+        if self.exposure is not None and other.exposure is not None:
+            exposure = kept * self.exposure + other.exposure
+        elif self.exposure is not other.exposure:
+            raise ParameterError("counts of rows with exposures and of rows without do not add up")
         return RunningCounts(
             kept * self.rows + other.rows,
             kept * self.df + other.df,
             kept * self.totals + other.totals,
             self.recovered,
+            exposure,
         )
 
     # --- in a saved model ------------------------------------------------------------------------
@@ -141,7 +170,7 @@ class RunningCounts:
 
     def facts(self) -> dict[str, Any]:
         """The rest, ready for JSON."""
-        return {"rows": self.rows, "recovered": self.recovered}
+        return {"rows": self.rows, "recovered": self.recovered, "exposure": self.exposure}
 
     @classmethod
     def from_saved(
@@ -165,7 +194,10 @@ class RunningCounts:
                 raise ParameterError(f"the {name} are not all counts")
         if not 0 < rows < np.inf or df.max(initial=0) > rows * (1 + 1e-9):
             raise ParameterError(f"document frequencies up to {df.max():g} in {rows:g} rows")
-        return cls(rows, df, totals, str(facts["recovered"]))
+        exposure = facts.get("exposure")  # models have been saved without
+        if exposure is not None and not 0 < float(exposure) < np.inf:
+            raise ParameterError(f"{exposure!r} as the sum of exposures above 0")
+        return cls(rows, df, totals, str(facts["recovered"]), exposure)
 
 
 def _whole(values: Array) -> Array:

@@ -14,6 +14,7 @@ from longtail.data import Vocabulary
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import ArchiveError, LongtailError, ParameterError
+from longtail.estimator.exposures import GIVEN, typical_size
 from longtail.estimator.network import build_network, resolve_device
 from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
@@ -148,6 +149,11 @@ def _restore(
     saved = {
         k[len("model.") :]: torch.tensor(v) for k, v in tensors.items() if k.startswith("model.")
     }
+    running = RunningCounts.from_saved(archive.config.get("running"), tensors, n_features)
+    info = archive.config["fit"]
+    has_exposures = running is not None and running.exposure is not None
+    if model.exposure == GIVEN and not (has_exposures and "median_exposure" in info):
+        raise ValueError("exposure='given', but nothing is saved of the rows' exposures")
     _check_shapes(network.state_dict(), saved)
     network.load_state_dict(saved, assign=True)
     model.set_fitted(
@@ -157,9 +163,9 @@ def _restore(
         unigram=unigram,
         history=History.from_list(archive.history),
         read_settings=read,
-        fit_info=archive.config["fit"],
+        fit_info=info,
         seed=int(archive.config["parameters"]["random_state"]),
-        running=RunningCounts.from_saved(archive.config.get("running"), tensors, n_features),
+        running=running,
     )
 
 
@@ -190,7 +196,7 @@ def _card(model: NonlinearFactorAnalysis) -> str:
         f"- {info['train_rows']:,} training rows ({info['dropped_rows']:,} empty rows left out), "
         f"{info['valid_rows']:,} validation rows",
         f"- {model.n_features_in_:,} features: {names} …",
-        f"- {info['train_tokens']:,.0f} training tokens",
+        f"- {info['train_tokens']:,.0f} training tokens" + _exposure(model),
         "",
         "## Fit",
         f"- {info['stopped']}; parameters of epoch {info['best_epoch']}",
@@ -209,6 +215,15 @@ def _card(model: NonlinearFactorAnalysis) -> str:
     lines += [f"{k} = {v!r}" for k, v in sorted(model.get_params(deep=False).items())]
     lines += ["```", "", "Open it with `longtail.load(folder)` or `longtail info folder`.", ""]
     return "\n".join(lines)
+
+
+def _exposure(model: NonlinearFactorAnalysis) -> str:
+    """How they compare with the exposures that are given, if any."""
+    running = model.running_
+    if running is None or running.exposure is None:
+        return ""
+    typical = typical_size(model)
+    return f", {running.rate:,.4g} per unit of exposure (median of a row: {typical:,.4g})"
 
 
 def _updates(updates: list[dict[str, Any]]) -> list[str]:

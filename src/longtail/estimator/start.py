@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from longtail.data import BatchSource, CountMatrix, Vocabulary
 from longtail.data.settings import ReadSettings
+from longtail.estimator.exposures import take_exposures
 from longtail.estimator.network import network_for, unigram_frequencies
 from longtail.estimator.prepare import prepare, require_values
 from longtail.estimator.running import RunningCounts
@@ -75,6 +76,10 @@ def start_on_rows(parameters: Mapping[str, Any], X: Any, valid: Any, seed: int) 
     for matrix in (counts, given):
         if matrix is not None:
             require_values(parameters["likelihood"], matrix)
+    exposure = parameters["exposure"]
+    counts = take_exposures(exposure, counts, stacklevel=4)
+    if given is not None:
+        given = take_exposures(exposure, given, what="validation rows", stacklevel=4)
     rows = prepare(
         counts,
         given,
@@ -92,13 +97,15 @@ def start_on_rows(parameters: Mapping[str, Any], X: Any, valid: Any, seed: int) 
         "train_tokens": float(train.totals.sum()),
         "median_total": float(np.median(train.totals)),
     }
+    if train.exposure is not None:
+        facts |= {"median_exposure": float(np.median(train.exposure))}
     return Start(
         batches=make_batches(train, transform, int(parameters["batch_size"])),
         valid=rows.valid,
         network=network_for(parameters, train, unigram, transform, seed=seed),
         transform=transform,
         unigram=unigram,
-        running=RunningCounts.of(train.csr),
+        running=RunningCounts.of(train.csr, train.exposure),
         vocabulary=train.vocabulary,
         read_settings=counts.settings,
         fingerprint=rows.fingerprint(parameters, seed),

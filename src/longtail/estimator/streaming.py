@@ -15,6 +15,7 @@ from longtail.data import CountMatrix
 from longtail.data.stream import CountStream, StreamBatches, StreamStatistics
 from longtail.data.stream.held_out import training_rows
 from longtail.errors import DataWarning
+from longtail.estimator.exposures import refuse_streamed, take_exposures
 from longtail.estimator.network import build_network
 from longtail.estimator.prepare import (
     NO_VALID_ROWS,
@@ -60,8 +61,9 @@ def start_on_stream(
     Raises
     ------
     DataError
-        If the rows cannot be read or fitted.
+        If the rows cannot be read or fitted, or have exposures.
     """
+    refuse_streamed(parameters["exposure"], stream)
     require_features(stream.n_features)
     given = None
     if valid is not None:
@@ -125,7 +127,7 @@ def start_on_stream(
 def _checked(valid: Any, parameters: Mapping[str, Any]) -> CountMatrix:
     counts = CountMatrix.from_any(valid, counts=parameters["counts"])
     require_values(parameters["likelihood"], counts)
-    return counts
+    return take_exposures(parameters["exposure"], counts, what="validation rows", stacklevel=5)
 
 
 def _check(counts: CountMatrix, parameters: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from longtail.inference import (
 )
 from longtail.ops import SparseRows
 
-__all__ = ["CompletionRows", "completion_rows", "split_tokens"]
+__all__ = ["CompletionRows", "completion_rows", "observed_share", "split_tokens"]
 
 _LARGEST_TOTAL = 10**9  # of NumPy's multivariate hypergeometric sampler
 
@@ -81,16 +81,43 @@ def split_tokens(
 def _held_out(
     values: npt.NDArray[np.float64], rng: np.random.Generator, by_feature: bool
 ) -> npt.NDArray[np.float64]:
-    total = values.sum()
-    if not by_feature and total < _LARGEST_TOTAL and np.all(values == np.rint(values)):
+    if _splits_tokens(values, by_feature):
         whole = values.astype(np.int64)
-        half = int(total) // 2
+        half = int(values.sum()) // 2
         drawn = rng.multivariate_hypergeometric(whole, half, method="marginals")
         return drawn.astype(np.float64)
     chosen = rng.permutation(len(values))[: len(values) // 2]
     held = np.zeros_like(values)
     held[chosen] = values[chosen]
     return held
+
+
+def _splits_tokens(values: npt.NDArray[np.float64], by_feature: bool) -> bool:
+    whole = bool(np.all(values == np.rint(values)))
+    return not by_feature and whole and float(values.sum()) < _LARGEST_TOTAL
+
+
+def observed_share(
+    counts: csr_array, observed: csr_array, *, by_feature: bool = False
+) -> npt.NDArray[np.float64]:
+    """Which share of each row's exposure its observed half has: (n,).
+
+    To split tokens at random is to thin: a half of the tokens comes of a half of the exposure (of
+    an odd number, the share that is observed). A row that is split by feature, or is empty, has
+    been looked at for all of its exposure.
+
+    Parameters
+    ----------
+    counts, observed, by_feature
+        What `split_tokens` was given and made.
+    """
+    share = np.ones(counts.shape[0])
+    for d in range(counts.shape[0]):
+        values = counts.data[counts.indptr[d] : counts.indptr[d + 1]].astype(np.float64)
+        if len(values) and _splits_tokens(values, by_feature):
+            half = observed.data[observed.indptr[d] : observed.indptr[d + 1]]
+            share[d] = half.sum(dtype=np.float64) / values.sum()
+    return share
 
 
 def _part(counts: csr_array, values: npt.NDArray[np.float64]) -> csr_array:

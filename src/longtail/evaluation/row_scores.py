@@ -13,7 +13,12 @@ import torch
 from longtail.data import Batches, CountMatrix
 from longtail.data.hashing import row_keys
 from longtail.evaluation.bounds import RowBounds, row_bounds
-from longtail.evaluation.completion import CompletionRows, completion_rows, split_tokens
+from longtail.evaluation.completion import (
+    CompletionRows,
+    completion_rows,
+    observed_share,
+    split_tokens,
+)
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel, RefineSettings
 from longtail.ops import SparseRows
@@ -109,7 +114,9 @@ class RowScores:
 def make_batches(counts: CountMatrix, transform: FeatureTransform, batch_size: int) -> Batches:
     """Pair counts with the encoder's features."""
     features = transform.apply(counts.csr)
-    return Batches(counts.csr, features, counts.row_keys(), batch_size, counts.row_ids)
+    return Batches(
+        counts.csr, features, counts.row_keys(), batch_size, counts.row_ids, counts.exposure
+    )
 
 
 def score_rows(
@@ -132,7 +139,7 @@ def score_rows(
     unigram
         Training-set word frequencies, (V,), summing to 1.
     mean_total
-        Mean total count of a training row.
+        Mean total count of a training row; per unit of exposure, where exposures are given.
     progress
         Called with (stage, rows done, rows in all).
     """
@@ -172,7 +179,7 @@ def score_rows(
 def _floor(
     model: HybridModel, counts: CountMatrix, unigram: npt.NDArray[np.float64], mean_total: float
 ) -> Array:
-    x = SparseRows.from_scipy(counts.csr, dtype=torch.float64)
+    x = SparseRows.from_scipy(counts.csr, dtype=torch.float64, exposure=counts.exposure)
     result: Array = model.generative.likelihood.floor(
         torch.from_numpy(unigram), mean_total, x
     ).numpy()
@@ -195,9 +202,19 @@ def _completion(
     usable = np.flatnonzero((np.diff(observed.indptr) > 0) & (np.diff(held_out.indptr) > 0))
     if len(usable) == 0:
         return None, usable
+    exposure = counts.exposure
+    if exposure is not None:
+        exposure = exposure * observed_share(counts.csr, observed, by_feature=by_feature)
+        exposure = exposure[usable]
     observed, held_out = observed[usable], held_out[usable]
     # Keyed by the observed half too: the held-out half does not even reach the noise.
-    batches = Batches(observed, transform.apply(observed), row_keys(observed), settings.batch_size)
+    batches = Batches(
+        observed,
+        transform.apply(observed),
+        row_keys(observed),
+        settings.batch_size,
+        exposure=exposure,
+    )
     scores = completion_rows(
         model,
         batches.ordered(),

@@ -11,7 +11,7 @@ from longtail.estimator import NonlinearFactorAnalysis
 from longtail.explorer.rows import PlacedRows
 from longtail.introspection import Directions, Embeddings, Spectrum, embeddings, jacobian
 from longtail.introspection.latent_directions import RowsView, directions_of
-from longtail.introspection.spectra import from_jacobian, typical_exposure, verdict
+from longtail.introspection.spectra import from_jacobian, typical_row, verdict
 
 __all__ = ["Overview"]
 
@@ -51,7 +51,7 @@ class Overview:
         self.jacobian = jacobian(
             model, "root_probabilities", samples=samples, seed=seed, progress=report("spectrum")
         )
-        self.exposure = typical_exposure(model)
+        self.exposure, self.unit = typical_row(model)
         self._read(None)
 
     def add_rows(self, rows: PlacedRows) -> None:
@@ -62,7 +62,7 @@ class Overview:
         posterior = None if rows is None else rows.posterior
         view: RowsView | None = None if rows is None else rows.view()
         k = self.jacobian.matrix.shape[1]
-        spectrum: Spectrum = from_jacobian(self.jacobian, posterior, self.exposure)
+        spectrum: Spectrum = from_jacobian(self.jacobian, posterior, self.exposure, self.unit)
         found: Directions = directions_of(self.jacobian, self.model, view, words=_WORDS)
         dimensions = directions_of(
             self.jacobian, self.model, view, top=k, words=_WORDS, by="dimension"

@@ -15,6 +15,7 @@ from longtail.data.formats import FORMATS
 from longtail.data.text import tokenizer
 from longtail.errors import DataError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.exposures import at_typical_exposure
 from longtail.explorer.errors import NothingKnownError
 from longtail.explorer.requests import CountsRow, ItemsRow, TextRow
 from longtail.explorer.responses import Unknown
@@ -104,7 +105,8 @@ class RowReader:
         )
         if self._presence:
             counts = counts.binarized()
-        return self.model.align(counts)[0]
+        # A request says nothing of exposures: its rows are taken to have a typical one.
+        return self.model.align(at_typical_exposure(self.model, counts))[0]
 
     def unknown(self, bag: Mapping[str, float]) -> list[Unknown]:
         """The features of a bag that the model does not know, the most frequent first."""

@@ -13,6 +13,7 @@ import torch
 from scipy.sparse import vstack
 
 from longtail.data import CountMatrix
+from longtail.data.exposures import joined_exposures
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.evaluation.bounds import score_posterior
 from longtail.evaluation.evaluate import make_batches
@@ -164,7 +165,8 @@ def _stacked(parts: Sequence[CountMatrix]) -> CountMatrix:
         return parts[0]
     csr = vstack([part.csr for part in parts], format="csr")
     csr.has_canonical_format = True
-    return CountMatrix(csr, pl.Series("row_id", range(csr.shape[0])), parts[0].vocabulary)
+    ids = pl.Series("row_id", range(csr.shape[0]))
+    return CountMatrix(csr, ids, parts[0].vocabulary, exposure=joined_exposures(parts))
 
 
 def _array(tensor: torch.Tensor) -> Array:

@@ -347,7 +347,11 @@ class RowsState(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """What model this is, and what it can be asked."""
+    """What model this is, and what it can be asked.
+
+    Where the model takes exposures that are given with the rows, those of a request are taken to
+    have `typical_exposure`, the median of the training rows; else that is null.
+    """
 
     name: str
     library_version: str
@@ -360,6 +364,7 @@ class ModelAnswer(BaseModel):
     takes_text: bool
     train_rows: int
     median_total: float
+    typical_exposure: float | None
     refine_steps: int
     refine_method: str
     samples: int

@@ -25,7 +25,7 @@ class Rows:
     Attributes
     ----------
     counts, features
-        B×V, sparse.
+        B×V, sparse. The counts have the rows' exposures, where they are given.
     keys
         int64 (B,): content keys of the rows.
     """
@@ -38,7 +38,7 @@ class Rows:
     def from_batch(cls, batch: Batch, device: torch.device | str = "cpu") -> Rows:
         """Copy a SciPy batch to the device."""
         return cls(
-            SparseRows.from_scipy(batch.counts, device),
+            SparseRows.from_scipy(batch.counts, device, exposure=batch.exposure),
             SparseRows.from_scipy(batch.features, device),
             torch.as_tensor(batch.keys.view(np.int64), device=device),
         )

@@ -33,6 +33,7 @@ from longtail.displays import NeighborhoodDisplay
 from longtail.displays.base import table_html
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.exposures import at_typical_exposure
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.neighbors import NearestRows, unit
 
@@ -272,7 +273,7 @@ def _search(
     count = _CONTEXT_COUNT if most is None else min(_CONTEXT_COUNT, most)
     bags = list(dict.fromkeys(bag for pair in contexts.values() for bag in pair))
     steps = min(_STEPS, int(model.eval_refine_steps))
-    rows = _rows(bags, count, model.vocabulary_)
+    rows = at_typical_exposure(model, _rows(bags, count, model.vocabulary_))
     means = torch.from_numpy(model.posterior(rows, refine_steps=steps, seed=seed).mean)
     asked: dict[Bag, list[int]] = {}
     for v, pair in contexts.items():

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from longtail.data import CountMatrix
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.exposures import at_typical_exposure
 from longtail.introspection.closed_form import JacobianKind, feature_rows
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.judging import ContextualCorrelation, compare_correlations
@@ -161,4 +162,4 @@ def _bags(model: NonlinearFactorAnalysis, occurrences: Sequence[Occurrence]) -> 
     shape = (len(occurrences), len(model.vocabulary_))
     csr = csr_array((np.ones(len(index), np.float32), index, pointers), shape=shape)
     csr.sum_duplicates()
-    return CountMatrix.from_any(csr, vocabulary=model.vocabulary_)
+    return at_typical_exposure(model, CountMatrix.from_any(csr, vocabulary=model.vocabulary_))

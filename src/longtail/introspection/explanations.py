@@ -212,7 +212,7 @@ class _Point:
     ) -> None:
         self.generative: GenerativeModel = model.network_.generative
         self.vocabulary = model.vocabulary_
-        self.csr = counts.csr
+        self.csr, self.exposure = counts.csr, counts.exposure
         self.row_id = counts.row_ids[0]
         weight: Tensor = self.generative.decoder.weight
         self.z = torch.from_numpy(mean).to(weight)
@@ -323,7 +323,8 @@ class _Point:
 
     def _gradient(self, rows: csr_array) -> Tensor:
         """∇_z log p(x | z) of some rows, all at μ: (B, K)."""
-        x = SparseRows.from_scipy(rows, self.z.device)
+        exposure = None if self.exposure is None else np.repeat(self.exposure, rows.shape[0])
+        x = SparseRows.from_scipy(rows, self.z.device, exposure=exposure)
         z = self.z.repeat(rows.shape[0], 1).requires_grad_()
         log_p = self.generative.log_likelihood(z, x, frozen=True)
         return torch.autograd.grad(log_p.sum(), z)[0]
@@ -339,9 +340,10 @@ class _Point:
         return identity + 2 * half - full, (full - half) / (total / 2)
 
     def _curvature(self, total: float) -> Tensor:
-        """C of a row with this total; where the exposure is always 1 it does not depend on it."""
+        """C of a row with this total, on which it does not depend where s is 1 or given."""
         likelihood = self.generative.likelihood
-        exposure = torch.tensor(likelihood.typical_exposure(total), device=self.z.device)
+        size = total if self.exposure is None else float(self.exposure[0])
+        exposure = torch.tensor(likelihood.typical_exposure(size), device=self.z.device)
         return likelihood.curvature(self.jacobian, self.logits[0], exposure).double()
 
 

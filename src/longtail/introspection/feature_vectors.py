@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from longtail.data import CountMatrix, Vocabulary
 from longtail.errors import DataError, ParameterError, WriteError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
+from longtail.estimator.exposures import at_typical_exposure
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import jacobian
 from longtail.introspection.neighbors import Metric, NearestRows, check_metric, unit
@@ -336,10 +337,14 @@ def context_posterior(
 def context_bag(
     model: NonlinearFactorAnalysis, context: Context | CountMatrix, count: float
 ) -> CountMatrix:
-    """The context as one row of counts over the model's vocabulary."""
+    """The context as one row of counts over the model's vocabulary.
+
+    Where exposures are given with the rows, it has that of a typical training row, unless it is a
+    row that has its own.
+    """
     model.check_fitted()
     if isinstance(context, CountMatrix):
-        bag, _ = model.align(context)
+        bag, _ = model.align(at_typical_exposure(model, context))
         if bag.n_rows != 1 or bag.nnz == 0:
             raise DataError(
                 f"A context is one row with a feature of the model's vocabulary; got {bag.n_rows} "
@@ -359,4 +364,5 @@ def context_bag(
     shape = (1, len(model.vocabulary_))
     values = np.fromiter(weights.values(), dtype=np.float32)
     csr = csr_array((values, (np.zeros(len(columns), int), columns)), shape=shape)
-    return CountMatrix.from_any(csr, vocabulary=model.vocabulary_)
+    bag = CountMatrix.from_any(csr, vocabulary=model.vocabulary_)
+    return at_typical_exposure(model, bag)

@@ -24,7 +24,7 @@ from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.coherence import CoOccurrence, topic_diversity
 from longtail.introspection.jacobians import Jacobian, jacobian
-from longtail.introspection.spectra import from_jacobian, typical_exposure
+from longtail.introspection.spectra import from_jacobian, typical_row
 
 __all__ = [
     "Axes",
@@ -293,7 +293,7 @@ def directions_of(
     by: Axes = "varimax",
 ) -> Directions:
     """As `directions`, from a Jacobian that is at hand."""
-    summary = from_jacobian(j, None, typical_exposure(model))
+    summary = from_jacobian(j, None, *typical_row(model))
     live = max(1, summary.live_mean)
     vectors, names = _axes(j, by, live)
     n = min(len(vectors), live if top is None else int(top))

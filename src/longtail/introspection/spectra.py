@@ -23,6 +23,7 @@ import polars as pl
 from longtail.displays import SpectrumDisplay
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
+from longtail.estimator.exposures import typical_size
 from longtail.estimator.parameters import refine_schedule
 from longtail.evaluation.results import KL_THRESHOLD, VARIANCE_THRESHOLD
 from longtail.introspection.closed_form import JacobianKind
@@ -66,7 +67,7 @@ class Spectrum:
         Of each latent dimension over the rows: mean KL, nats, and variance of the posterior mean;
         None without rows.
     n_rows, tokens
-        Rows behind these, and the median row total that the threshold is for.
+        Rows behind these, and the median row total, or exposure, that the threshold is for.
     of, at, samples, seed
         See `Jacobian`.
     """
@@ -269,7 +270,7 @@ def spectrum(
             seed=seed,
             progress=None if progress is None else partial(progress, label),
         )
-        found[name] = from_jacobian(j, posterior, typical_exposure(model))
+        found[name] = from_jacobian(j, posterior, *typical_row(model))
         advice[name] = verdict(found[name], model)
     return Spectra(found, advice)
 
@@ -288,22 +289,28 @@ def spectrum_of(
     model: NonlinearFactorAnalysis, averaged: Jacobian, posterior: Posterior | None
 ) -> Spectra:
     """As `spectrum` of one model, for a caller that holds its Jacobian and posteriors."""
-    found = from_jacobian(averaged, posterior, typical_exposure(model))
+    found = from_jacobian(averaged, posterior, *typical_row(model))
     return Spectra({"": found}, {"": verdict(found, model)})
 
 
-def typical_exposure(model: NonlinearFactorAnalysis) -> float:
-    """How many units of information, tokens say, a median training row holds."""
+def typical_row(model: NonlinearFactorAnalysis) -> tuple[float, str]:
+    """How many units of information, tokens say, a median training row holds; and which units."""
     likelihood = model.network_.generative.likelihood
-    return likelihood.typical_exposure(float(model.fit_info_["median_total"]))
+    # What a negative binomial makes of exposures that are given is a number of tokens.
+    own = likelihood.exposed == "given" and likelihood.name == "poisson"
+    exposure = likelihood.typical_exposure(typical_size(model))
+    return exposure, "units of exposure" if own else "tokens"
 
 
-def from_jacobian(j: Jacobian, posterior: Posterior | None, exposure: float) -> Spectrum:
+def from_jacobian(
+    j: Jacobian, posterior: Posterior | None, exposure: float, unit: str = "tokens"
+) -> Spectrum:
     """The spectrum of a Jacobian, with the views that a posterior adds."""
     roots = np.sqrt(np.linalg.eigvalsh(j.second_moment)[::-1].clip(min=0))
     if j.of == "root_probabilities":
         threshold = math.sqrt(math.expm1(2 * KL_THRESHOLD) / exposure)
-        of = "" if exposure == 1 else f" of {exposure:,.0f} tokens"
+        size = f"{exposure:,.0f}" if unit == "tokens" else f"{exposure:,.4g}"
+        of = "" if exposure == 1 else f" of {size} {unit}"
         rule = f"{KL_THRESHOLD} nats in a row{of}"
     else:
         threshold = RELATIVE_THRESHOLD * float(roots[0])

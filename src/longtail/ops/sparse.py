@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
 __all__ = ["DataTerm", "SparseRows", "data_term"]
@@ -34,6 +36,8 @@ class SparseRows:
         The transpose, in the same form: what the gradients need.
     shape
         ``(B, V)``.
+    exposure
+        The exposures given with the rows, (B,), of the type of `values`; None: none are given.
     """
 
     indptr: Tensor
@@ -43,12 +47,17 @@ class SparseRows:
     t_indices: Tensor
     t_values: Tensor
     shape: tuple[int, int]
+    exposure: Tensor | None = None
 
     @classmethod
     def from_scipy(
-        cls, csr: csr_array, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        csr: csr_array,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        exposure: NDArray[np.float64] | None = None,
     ) -> SparseRows:
-        """Copy a SciPy CSR array to a device."""
+        """Copy a SciPy CSR array, and exposures (B,) of its rows, to a device."""
         csc = csr.tocsc()
 
         def index(a: Any) -> Tensor:
@@ -65,6 +74,7 @@ class SparseRows:
             index(csc.indices),
             value(csc.data),
             (int(csr.shape[0]), int(csr.shape[1])),
+            None if exposure is None else value(exposure),
         )
 
     def totals(self) -> Tensor:
@@ -120,6 +130,7 @@ class SparseRows:
             self.t_indices[t_kept],
             self.t_values[t_kept],
             self.shape,
+            self.exposure,
         )
 
     def with_values(self, values: Tensor) -> SparseRows:

@@ -32,6 +32,8 @@ def data_section(found: Findings) -> Section:
         ("validation rows", f"{info.get('valid_rows', 0):,}"),
         ("median total of a training row", f"{info['median_total']:,.0f}"),
     ]
+    if "median_exposure" in info:
+        facts.append(("median exposure of a training row", f"{info['median_exposure']:,.4g}"))
     if "train_tokens" in info:
         facts.insert(3, ("training counts in all", f"{info['train_tokens']:,.0f}"))
     v = model.n_features_in_

@@ -81,4 +81,6 @@ def _facts(counts: CountMatrix, rows: CountMatrix, unseen: Unseen) -> Facts:
 def _one_empty_row(rows: CountMatrix) -> CountMatrix:
     """A row like these, of which there are none: shows what columns a table has."""
     csr = csr_array((1, rows.n_features), dtype=np.float32)
-    return replace(rows, csr=csr, row_ids=pl.Series([None], dtype=rows.row_ids.dtype))
+    ids = pl.Series([None], dtype=rows.row_ids.dtype)
+    exposure = None if rows.exposure is None else np.ones(1)
+    return replace(rows, csr=csr, row_ids=ids, exposure=exposure)

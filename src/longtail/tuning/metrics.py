@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from longtail.data import CountMatrix, split_items
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
-from longtail.estimator.network import unigram_frequencies
 from longtail.estimator.prepare import TrainingRows
+from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
 from longtail.training import EpochRecord, History
@@ -170,17 +172,20 @@ def fitted_copy(
 ) -> NonlinearFactorAnalysis:
     """A fitted estimator with a network as it is now, which goes on training."""
     model = NonlinearFactorAnalysis(**parameters)
+    train = rows.train
+    running = RunningCounts.of(train.csr, train.exposure)
+    info = {"train_rows": train.n_rows, "train_tokens": float(train.totals.sum())}
+    if train.exposure is not None:
+        info |= {"median_exposure": float(np.median(train.exposure))}
     model.set_fitted(
         network=copy.deepcopy(network),
-        vocabulary=rows.train.vocabulary,
-        transform=FeatureTransform.fit(model.features, rows.train.csr),
-        unigram=unigram_frequencies(rows.train.csr),
+        vocabulary=train.vocabulary,
+        transform=FeatureTransform.fit(model.features, train.csr),
+        unigram=running.unigram(),
         history=History(),
         read_settings=None,
         seed=seed,
-        fit_info={
-            "train_rows": rows.train.n_rows,
-            "train_tokens": float(rows.train.totals.sum()),
-        },
+        fit_info=info,
+        running=running,
     )
     return model

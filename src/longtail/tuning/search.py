@@ -15,6 +15,7 @@ from longtail.archive import check_replaceable
 from longtail.data import CountMatrix
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, load
+from longtail.estimator.exposures import take_exposures
 from longtail.estimator.inputs import whole
 from longtail.estimator.prepare import TrainingRows, prepare, require_values
 from longtail.presets import find_preset
@@ -112,6 +113,10 @@ def tune(
     policy = base.get("counts", "fractional")
     counts = CountMatrix.from_any(X, counts=policy)
     held_out = None if valid is None else CountMatrix.from_any(valid, counts=policy)
+    exposure = base.get("exposure", defaults["exposure"])
+    counts = take_exposures(exposure, counts)
+    if held_out is not None:
+        held_out = take_exposures(exposure, held_out, what="validation rows")
     rows = prepare(counts, held_out, validation_fraction=_VALIDATION_FRACTION, seed=seed)
     rows, judged = _apart(rows)
     require_values(base.get("likelihood", defaults["likelihood"]), rows.train)

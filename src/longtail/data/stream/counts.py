@@ -15,6 +15,7 @@ from scipy.sparse import vstack
 
 from longtail.data.counts import CountMatrix
 from longtail.data.descriptions import described_features
+from longtail.data.exposures import joined_exposures
 from longtail.data.ratings import HOW_TO_BINARIZE, describe_ratings
 from longtail.data.read import as_vocabulary
 from longtail.data.settings import ReadSettings
@@ -158,7 +159,8 @@ class CountStream:
         csr = vstack([counts.csr for counts in read], format="csr")
         csr.has_canonical_format = True
         ids = pl.concat([counts.row_ids for counts in read])
-        return CountMatrix(csr, ids, self.vocabulary, self.settings)
+        exposure = joined_exposures(read)
+        return CountMatrix(csr, ids, self.vocabulary, self.settings, exposure=exposure)
 
     @property
     def skipped_rows(self) -> int:

@@ -235,7 +235,7 @@ def _settle(
     if settings.is_long_table:
         named = {
             setting: getattr(settings, setting)
-            for setting in ("row_column", "feature_column", "value_column")
+            for setting in ("row_column", "feature_column", "value_column", "exposure_column")
         }
         columns = tuple(table.require(n, s) for s, n in named.items() if n is not None)
         if settings.feature_separator is None and not _holds_lists(schema, settings):
@@ -247,6 +247,9 @@ def _settle(
     if ids is not None and settings.id_column is None and not _identifies(ids, first, names):
         ids = None
     columns = (texts,) if ids in (None, texts) else (texts, str(ids))
+    if settings.exposure_column is not None:
+        exposed = table.require(settings.exposure_column, "exposure_column")
+        columns = tuple(dict.fromkeys([*columns, exposed]))
     return replace(settings, text_column=texts), columns, ids
 
 

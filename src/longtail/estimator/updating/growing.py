@@ -202,11 +202,16 @@ def feature_start(
     weight = _company_mean(network.generative.decoder.weight, known, new, seen.idf()[:n_known])
     rows = _spread(train.n_rows, _CALIBRATION_ROWS)
     features = SparseRows.from_scipy(transform.apply(train.csr[rows])[:, :n_known], weight.device)
-    counts = SparseRows.from_scipy(train.csr[rows], weight.device)
+    exposure = None if train.exposure is None else train.exposure[rows]
+    counts = SparseRows.from_scipy(train.csr[rows], weight.device, exposure=exposure)
     bias = _calibrated(network, weight, features, counts, seen, n_known)
     log_r = None
-    if isinstance(network.generative.likelihood, NegativeBinomial):
-        found = marginal_log_dispersion(csr_array(new), seen.unigram()[n_known:], train.totals)
+    likelihood = network.generative.likelihood
+    if isinstance(likelihood, NegativeBinomial):
+        sizes = train.totals
+        if train.exposure is not None:
+            sizes = likelihood.scaled(torch.tensor(train.exposure)).numpy()
+        found = marginal_log_dispersion(csr_array(new), seen.unigram()[n_known:], sizes)
         log_r = torch.from_numpy(found.astype(np.float32)).to(weight.device)
     return FeatureStart(weight, bias, log_r)
 
@@ -256,7 +261,7 @@ def _calibrated(
     h = decoder.hidden(network.amortized(features).mean)
     rest = log_sum_exp(h, decoder.weight, decoder.bias)[:, None].double()
     exposure = likelihood.exposure(counts).double()
-    typical = likelihood.typical_exposure(seen.mean_total)
+    typical = likelihood.typical_exposure(seen.mean_size)
     # All rows of a feature may be held out.
     totals = torch.from_numpy(seen.totals[n_known:].clip(min=SMOOTHING)).to(rest)
     target = totals / seen.rows * (exposure.mean() / typical)

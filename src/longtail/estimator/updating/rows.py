@@ -11,7 +11,9 @@ import polars as pl
 from scipy.sparse import csr_array, vstack
 
 from longtail.data import BatchSource, CountMatrix, Vocabulary, split_rows
+from longtail.data.exposures import joined_exposures
 from longtail.errors import DataError
+from longtail.estimator.exposures import take_exposures
 from longtail.estimator.prepare import MOST_VALID_ROWS, prepare, require_values
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.growing import Growth, choose_features
@@ -52,6 +54,8 @@ class NewRows:
         Makes batches of the rows, and of others to be mixed with them.
     rehearses
         Whether other rows can be mixed in.
+    median_exposure
+        Of a row, where exposures are given.
     """
 
     growth: Growth
@@ -63,6 +67,7 @@ class NewRows:
     unseen_mass: float
     batches: Callable[[FeatureTransform, CountMatrix | None], BatchSource]
     rehearses: bool = True
+    median_exposure: float | None = None
 
 
 def new_rows(
@@ -97,13 +102,14 @@ def new_rows(
 
     return NewRows(
         growth=growth,
-        seen=RunningCounts.of(train.csr),
+        seen=RunningCounts.of(train.csr, train.exposure),
         sample=train,
         valid=rows.valid,
         dropped=rows.dropped,
         median_total=float(np.median(train.totals)),
         unseen_mass=unseen.mass,
         batches=batches,
+        median_exposure=None if train.exposure is None else float(np.median(train.exposure)),
     )
 
 
@@ -113,7 +119,7 @@ def _given(model: NonlinearFactorAnalysis, X: Any) -> CountMatrix:
     if not (counts.vocabulary.named and model.vocabulary_.named):
         return model.align(counts)[0]
     require_values(model.likelihood, counts)
-    return counts
+    return take_exposures(model.exposure, counts, stacklevel=6)
 
 
 def no_known_feature(n_rows: int) -> DataError:
@@ -132,6 +138,7 @@ def retained_rows(
         return None
     counts = CountMatrix.from_any(retain, counts=model.counts)
     require_values(model.likelihood, counts)
+    counts = take_exposures(model.exposure, counts, what="retained rows", stacklevel=5)
     kept, _ = counts.align(vocabulary)[0].drop_empty()
     if kept.n_rows < 2:
         raise DataError(
@@ -147,4 +154,5 @@ def stacked(first: CountMatrix, second: CountMatrix) -> CountMatrix:
     csr = csr_array(vstack([first.csr, second.csr], format="csr"))
     csr.has_canonical_format = True
     ids = pl.concat([first.row_ids.cast(pl.String), second.row_ids.cast(pl.String)])
-    return CountMatrix(csr, ids, first.vocabulary)
+    exposure = joined_exposures([first, second])
+    return CountMatrix(csr, ids, first.vocabulary, exposure=exposure)

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, vstack
 from longtail.data import BatchSource, CountMatrix
 from longtail.data.stream import CountStream, StreamBatches, StreamStatistics
 from longtail.errors import DataWarning
+from longtail.estimator.exposures import refuse_streamed
 from longtail.estimator.prepare import n_held_out, require_values, what_is_taken
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.growing import Growth, choose_features
@@ -36,8 +37,10 @@ def streamed_rows(
     Raises
     ------
     DataError
-        If they cannot be read, or none has a feature that the model knows or takes in.
+        If they cannot be read, have exposures, or none has a feature that the model knows or
+        takes in.
     """
+    refuse_streamed(model.exposure, stream)
     stream, growth = _growth(model, stream, settings, seed)
     fraction = float(model.validation_fraction)
     stream, found = stream.statistics(

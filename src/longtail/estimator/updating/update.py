@@ -233,6 +233,9 @@ def _record(
         "environment": environment(str(resolve_device(updated.device))),
         "updates": [*was.get("updates", ()), report.to_dict()],
     }
+    if rows.median_exposure is not None:
+        before = was["median_exposure"]
+        info |= {"median_exposure": (1 - share) * before + share * rows.median_exposure}
     if len(result.history):
         info |= {"best_epoch": epochs + result.best_epoch, "stopped": result.stopped}
     updated.fit_info_, updated.update_report_ = info, report

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from longtail.estimator.exposures import GIVEN, typical_size
 from longtail.evaluation.results import KL_THRESHOLD, VARIANCE_THRESHOLD
 from longtail.explorer.answers.posterior import counted
 from longtail.explorer.desk import Desk
@@ -61,6 +62,7 @@ def answer_model(desk: Desk) -> ModelAnswer:
         takes_text=desk.reader.takes_text,
         train_rows=int(model.fit_info_["train_rows"]),
         median_total=float(model.fit_info_["median_total"]),
+        typical_exposure=typical_size(model) if model.exposure == GIVEN else None,
         refine_steps=int(model.eval_refine_steps),
         refine_method=model.refine_method,
         samples=int(model.eval_samples),

@@ -51,3 +51,9 @@ export function unknownNote(unknown, take) {
     ),
   );
 }
+
+/** What rows of a request are taken to have, where the model needs an exposure of each. */
+export const exposureNote = (model) =>
+  model.typical_exposure === null
+    ? null
+    : el("p", { class: "quiet" }, `The row is taken to have an exposure of ${Number(model.typical_exposure.toPrecision(4))}, the median of the training rows.`);

@@ -6,7 +6,7 @@ import { get, post } from "./api.js";
 import { Chips } from "./chips.js";
 import { el, freshId, replace } from "./dom.js";
 import { inSentence, plural, probability, signed, times } from "./format.js";
-import { name, nameLink, unknownNote } from "./name.js";
+import { exposureNote, name, nameLink, unknownNote } from "./name.js";
 import { bar } from "./table.js";
 
 export const title = "Recommend";
@@ -37,6 +37,7 @@ class Recommend {
         { class: "form" },
         this.chips.root,
         el("div", { class: "buttons" }, el("label", { htmlFor: k }, "How many "), this.k, el("label", { class: "check" }, this.seen, "Also what they have"), this.example),
+        exposureNote(model),
       ),
       this.answer.root,
     );

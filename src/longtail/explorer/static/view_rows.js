@@ -6,6 +6,7 @@ import { get, post } from "./api.js";
 import { Chips } from "./chips.js";
 import { el, freshId, replace } from "./dom.js";
 import { count } from "./format.js";
+import { exposureNote } from "./name.js";
 import { showPosterior } from "./posterior.js";
 
 export const title = "Rows";
@@ -34,7 +35,7 @@ class Rows {
     this.root = el(
       "div",
       {},
-      el("div", { class: "form" }, this.kinds, this.textPart, this.chips.root, el("div", { class: "buttons" }, el("label", { htmlFor: steps }, "Refinement: gradient evaluations "), this.steps, this.example)),
+      el("div", { class: "form" }, this.kinds, this.textPart, this.chips.root, el("div", { class: "buttons" }, el("label", { htmlFor: steps }, "Refinement: gradient evaluations "), this.steps, this.example), exposureNote(model)),
       this.answer.root,
     );
   }

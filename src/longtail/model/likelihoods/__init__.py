@@ -68,6 +68,7 @@ def get_likelihood(
     *,
     exposure: Exposure | Literal["auto"] = "auto",
     log_dispersion: Tensor | None = None,
+    rate: float = 1.0,
     log_concentration: Tensor | None = None,
 ) -> Likelihood:
     """The likelihood of that name.
@@ -78,6 +79,8 @@ def get_likelihood(
         See `resolve_exposure`.
     log_dispersion
         Where the dispersions of a negative binomial start, (V,).
+    rate
+        Its counts per unit of the exposures that are given.
     log_concentration
         Where that of a Dirichlet-multinomial starts, (1,).
 
@@ -94,7 +97,7 @@ def get_likelihood(
         return Poisson(chosen)
     if name == NegativeBinomial.name:
         start = torch.zeros(0) if log_dispersion is None else log_dispersion
-        return NegativeBinomial(start)
+        return NegativeBinomial(start, chosen, rate)
     if name == DirichletMultinomial.name:
         return DirichletMultinomial(
             torch.zeros(1) if log_concentration is None else log_concentration
@@ -108,14 +111,16 @@ def resolve_exposure(name: str, exposure: Exposure | Literal["auto"]) -> Exposur
     Raises
     ------
     ParameterError
-        If another one was chosen, and the likelihood is not the Poisson.
+        If another one was chosen, and the likelihood has no such choice: the Poisson has all, the
+        negative binomial also takes exposures that are given.
     """
     usual: Exposure = "unit" if name in (Bernoulli.name, Poisson.name) else "total"
     if exposure == "auto" or exposure == usual:
         return usual
-    if name != Poisson.name:
-        raise ParameterError(
-            f"exposure={exposure!r} does not apply to likelihood={name!r}, whose exposure is "
-            f"always {usual!r}. Leave it at 'auto', or choose likelihood='poisson'."
-        )
-    return exposure
+    if name == Poisson.name or (name == NegativeBinomial.name and exposure == "given"):
+        return exposure
+    other = " or 'given'" if name == NegativeBinomial.name else ""
+    raise ParameterError(
+        f"exposure={exposure!r} does not apply to likelihood={name!r}, whose exposure is "
+        f"always {usual!r}{other}. Leave it at 'auto', or choose likelihood='poisson'."
+    )

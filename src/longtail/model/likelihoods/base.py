@@ -9,11 +9,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from longtail.data.exposures import HOW_TO_GIVE_EXPOSURES
+from longtail.errors import DataError
 from longtail.ops import DataTerm, FeatureSample, SparseRows, data_term
 
 __all__ = ["Exposure", "JacobianKind", "JacobianTerms", "Likelihood", "softmax_terms"]
 
-Exposure = Literal["total", "unit"]
+Exposure = Literal["total", "unit", "given"]
 JacobianKind = Literal["probabilities", "log_probabilities", "logits", "root_probabilities", "mean"]
 
 
@@ -46,6 +48,8 @@ class Likelihood(nn.Module, ABC):
     """Whether a bound divides by N_d into a perplexity per token."""
     whole_counts: ClassVar[bool] = True
     """Whether it is a density of whole numbers only."""
+    exposed: Exposure = "total"
+    """What a row's expected counts are proportional to: its total, 1, or what is given with it."""
     most: ClassVar[float | None] = None
     """The largest value that it can score; None: any."""
 
@@ -81,17 +85,35 @@ class Likelihood(nn.Module, ABC):
         """What does not depend on z, for refinement to hold."""
         return replace(data_term(x, weight, bias), exposure=self.exposure(x))
 
-    @abstractmethod
     def exposure(self, x: SparseRows) -> Tensor:
-        """s of each row, what its expected counts are proportional to: (B,)."""
+        """s of each row, what its expected counts are proportional to: (B,).
+
+        Raises
+        ------
+        DataError
+            If it is one that is given, and the rows have none.
+        """
+        if self.exposed == "given":
+            if x.exposure is None:
+                raise DataError(
+                    "The model's exposures are given with the rows, but these rows have none. "
+                    + HOW_TO_GIVE_EXPOSURES
+                )
+            return self.scaled(x.exposure)
+        totals = x.totals()
+        return totals if self.exposed == "total" else torch.ones_like(totals)
 
     def silent(self, x: SparseRows) -> Tensor:
         """Which rows say nothing about z, so that their posterior is the prior: bool (B,)."""
         return self.exposure(x) == 0
 
-    @abstractmethod
-    def typical_exposure(self, median_total: float) -> float:
-        """s of a typical row, whose total count is given."""
+    def scaled(self, given: Tensor) -> Tensor:
+        """s of exposures that are given: in the units in which the likelihood counts."""
+        return given
+
+    def typical_exposure(self, size: float) -> float:
+        """s of a typical row, whose total count is known, or the exposure given with it."""
+        return 1.0 if self.exposed == "unit" else float(self.scaled(torch.tensor([size]).double()))
 
     @abstractmethod
     def curvature(
@@ -157,7 +179,7 @@ class Likelihood(nn.Module, ABC):
         unigram
             Training frequencies, (V,), summing to 1.
         mean_total
-            Mean total count of a training row.
+            Mean total count of a training row; per unit of exposure, where exposures are given.
         """
 
     def floor(self, unigram: Tensor, mean_total: float, x: SparseRows) -> Tensor:

@@ -16,10 +16,12 @@ __all__ = ["Bernoulli"]
 class Bernoulli(Likelihood):
     """Σ_{v: x_v>0} a_v − Σ_v softplus(a_v), for x of 0 and 1: presence of a code, item or link.
 
-    A row's total is itself informative: an empty row says that everything is absent.
+    A row's total is itself informative: an empty row says that everything is absent. The features
+    are observed once, so the exposure is 1.
     """
 
     name = "bernoulli"
+    exposed = "unit"
     most = 1.0
     beyond_softmax = frozenset({"mean", "probabilities", "log_probabilities", "root_probabilities"})
 
@@ -38,14 +40,6 @@ class Bernoulli(Likelihood):
         # What is held has no graph: θ then needs its products anew.
         held = None if weight.requires_grad or bias.requires_grad else data
         return ops.bernoulli_log_prob(h, weight, bias, x, held, sample)
-
-    def exposure(self, x: SparseRows) -> Tensor:
-        """Return 1: the features are observed once."""
-        return torch.ones_like(x.totals())
-
-    def typical_exposure(self, median_total: float) -> float:
-        """Return 1."""
-        return 1.0
 
     def curvature(
         self,

@@ -69,14 +69,6 @@ class DirichletMultinomial(Likelihood):
         log_alpha = self.log_concentration.detach() if frozen else self.log_concentration
         return ops.dirichlet_multinomial_log_prob(h, weight, bias, log_alpha, x, sample)
 
-    def exposure(self, x: SparseRows) -> Tensor:
-        """Return N_d."""
-        return x.totals()
-
-    def typical_exposure(self, median_total: float) -> float:
-        """Return the total."""
-        return median_total
-
     def curvature(
         self,
         jacobian: Tensor,

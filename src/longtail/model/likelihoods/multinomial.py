@@ -16,7 +16,7 @@ class Multinomial(Likelihood):
     """Σ_{v: x_v>0} x_v a_v − N_d · logsumexp(a).
 
     The multinomial coefficient, constant in z and in the parameters, is left out, so that bounds
-    divide by N_d into per-token perplexities.
+    divide by N_d, which is the exposure, into per-token perplexities.
     """
 
     name = "multinomial"
@@ -38,14 +38,6 @@ class Multinomial(Likelihood):
         if sample is None:
             return ops.multinomial_log_prob(h, weight, bias, x, data)
         return ops.sampled_multinomial_log_prob(h, weight, bias, x, data, sample)
-
-    def exposure(self, x: SparseRows) -> Tensor:
-        """Return N_d."""
-        return x.totals()
-
-    def typical_exposure(self, median_total: float) -> float:
-        """Return the total."""
-        return median_total
 
     def curvature(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from longtail import ops
 from longtail.model.likelihoods.base import (
+    Exposure,
     JacobianKind,
     JacobianTerms,
     Likelihood,
@@ -36,19 +37,29 @@ DISPERSION_GROUPS = 64
 class NegativeBinomial(Likelihood):
     """Mean μ_v = s_d·softmax(a)_v, variance μ_v + μ_v²/r_v, with a dispersion r_v per feature.
 
-    The exposure s_d is the row's total count N_d: the library size of a cell.
+    The exposure s_d is the row's total count N_d, the library size of a cell. Or it is given, in
+    units of its own, such as size factors about 1: then it is multiplied by the training rows'
+    counts per unit, so that s_d is the total to expect of the row.
 
     Parameters
     ----------
     marginal
         log r of a model that ignores z, (V,): where the dispersions start, and those of the floor.
         See `marginal_log_dispersion`.
+    exposure
+        "total": N_d; "given": what is given with the rows.
+    rate
+        Counts per unit of the exposures that are given.
     """
 
     name = "negative_binomial"
 
-    def __init__(self, marginal: Tensor) -> None:
+    def __init__(self, marginal: Tensor, exposure: Exposure = "total", rate: float = 1.0) -> None:
         super().__init__()
+        self.exposed = exposure
+        if exposure == "given":
+            self.rate: Tensor
+            self.register_buffer("rate", torch.tensor([rate], dtype=torch.float64))
         self.log_dispersion = nn.Parameter(marginal.clone())
         self.marginal: Tensor
         self.register_buffer("marginal", marginal.clone())
@@ -66,7 +77,9 @@ class NegativeBinomial(Likelihood):
     ) -> Tensor:
         """Return log p(x | z) of each row."""
         log_r = self.log_dispersion.detach() if frozen else self.log_dispersion
-        return self._log_prob(h, weight, bias, log_r, x, data, sample)
+        held = None if data is None else data.exposure
+        exposure = self.exposure(x) if held is None else held
+        return self._log_prob(h, weight, bias, log_r, x, exposure, sample)
 
     def _log_prob(
         self,
@@ -75,21 +88,15 @@ class NegativeBinomial(Likelihood):
         bias: Tensor,
         log_dispersion: Tensor,
         x: SparseRows,
-        data: DataTerm | None,
+        exposure: Tensor,
         sample: FeatureSample | None,
     ) -> Tensor:
-        held = None if data is None else data.exposure
-        exposure = self.exposure(x) if held is None else held
         log_r = log_dispersion.to(h.dtype)
         return ops.negative_binomial_log_prob(h, weight, bias, log_r, x, exposure, sample)
 
-    def exposure(self, x: SparseRows) -> Tensor:
-        """Return N_d."""
-        return x.totals()
-
-    def typical_exposure(self, median_total: float) -> float:
-        """Return the total."""
-        return median_total
+    def scaled(self, given: Tensor) -> Tensor:
+        """Return the totals to expect of rows with these exposures."""
+        return given * self.rate.to(given) if self.exposed == "given" else given
 
     def curvature(
         self,
@@ -135,7 +142,10 @@ class NegativeBinomial(Likelihood):
         """Return log p(x) under the frequencies and the dispersions of a model that ignores z."""
         bias = self.baseline(unigram, mean_total)
         h, weight = bias.new_zeros(x.shape[0], 1), bias.new_zeros(len(bias), 1)
-        return self._log_prob(h, weight, bias, self.marginal, x, None, None)
+        exposure = self.exposure(x)
+        if self.exposed == "given":  # the rate of all training rows so far, not of the first fit
+            exposure = exposure * (mean_total / self.rate).to(exposure)
+        return self._log_prob(h, weight, bias, self.marginal, x, exposure, None)
 
 
 def _information(log_mean: Tensor, log_dispersion: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class Poisson(Likelihood):
     ----------
     exposure
         "unit": s = 1, so that z explains how many counts a row has; "total": s = N_d, so that the
-        rates are those of one count.
+        rates are those of one count; "given": s is given with the rows, and the rates are those of
+        one unit of it.
     """
 
     name = "poisson"
@@ -60,15 +61,6 @@ class Poisson(Likelihood):
         constant = ops.poisson_constant(x, self.exposure(x))
         return replace(data, constant=constant.to(data.xb.dtype))
 
-    def exposure(self, x: SparseRows) -> Tensor:
-        """Return 1 or N_d."""
-        totals = x.totals()
-        return totals if self.exposed == "total" else torch.ones_like(totals)
-
-    def typical_exposure(self, median_total: float) -> float:
-        """Return 1 or the total."""
-        return median_total if self.exposed == "total" else 1.0
-
     def curvature(
         self,
         jacobian: Tensor,
@@ -98,5 +90,5 @@ class Poisson(Likelihood):
         return torch.poisson(self.mean(logits, exposure), generator=generator)
 
     def baseline(self, unigram: Tensor, mean_total: float) -> Tensor:
-        """Return the log of the mean counts, a row or a count."""
+        """Return the log of the mean counts per unit of exposure: a row, a count, or as given."""
         return (unigram if self.exposed == "total" else unigram * mean_total).log()
