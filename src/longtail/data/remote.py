@@ -1,19 +1,17 @@
-"""Well-known data sets by name, downloaded once. No other module uses the network."""
+"""Well-known data sets by name, downloaded once."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from longtail.data.claims import claimed, note_beside, publish
 from longtail.data.corpus_cache import cache_folder
 from longtail.data.counts import CountMatrix
+from longtail.data.download import Progress, download
 from longtail.data.read import read_counts
 from longtail.data.remote_sets import REMOTE_SETS, RemoteFile, RemoteSet
 from longtail.data.unpack import unpack
@@ -23,10 +21,6 @@ from longtail.errors import DataError, ParameterError, WriteError
 __all__ = ["fetch", "read_remote"]
 
 _LOG = logging.getLogger(__name__)
-_BLOCK = 1 << 18
-_TIMEOUT = 60.0
-
-Progress = Callable[[int, int | None], None]
 
 
 def fetch(
@@ -47,7 +41,8 @@ def fetch(
     base_url
         The folder of a mirror that has the files under their names; None: their publishers.
     progress
-        Called with (bytes so far, bytes in all or None) while a file comes in.
+        Called with (bytes so far, bytes in all or None) while a file comes in. What an earlier
+        download left counts as well.
 
     Returns
     -------
@@ -60,7 +55,7 @@ def fetch(
         If there is no such data set.
     DataError
         If a file cannot be had (no connection, not there any more), is larger than it may be, or
-        its SHA-256 is not the one known. Nothing of it is kept then.
+        its SHA-256 is not the one known.
     WriteError
         If the cache cannot be written.
 
@@ -68,6 +63,11 @@ def fetch(
     -----
     Files appear in the cache whole or not at all. One without a known SHA-256 gets the file
     ``NAME.sha256`` beside it at its first download, and must agree with it from then on.
+
+    A connection that is lost is tried again a few times. What came until then is kept as
+    ``.NAME.partial``, also if the process is interrupted or killed, and the next call goes on from
+    there, if the server can do so and says by its ETag or Last-Modified that the file is the same.
+    A process that fetches what another is fetching waits for it.
     """
     known = _known(name)
     folder = cache_folder(cache_dir) / "sets" / name
@@ -123,98 +123,65 @@ def _ensure(
 ) -> None:
     """Make sure that a file is in the cache, with the content that it should have."""
     path = folder / file.name
-    noted = folder / f"{file.name}.sha256"
-    expected = file.sha256
-    if expected is None and noted.is_file():
-        expected = noted.read_text(encoding="ascii").strip()
-    if path.is_file():
-        found = _digest(path)
-        if expected is None or found == expected:
-            if expected is None:
-                _note(noted, found)
-            return
+    if not path.is_file():
+        with claimed(path) as partial:
+            if not path.is_file():  # else who was waited for has brought it
+                url = file.url if base_url is None else f"{base_url.rstrip('/')}/{file.name}"
+                download(url, partial, file.max_bytes, progress)
+                _check_new(file, partial, path, url)
+                publish(partial, path)
+                return
+    _check_kept(file, path)
+
+
+def _check_new(file: RemoteFile, partial: Path, path: Path, url: str) -> None:
+    """Refuse what was downloaded if it is not what is expected, and keep nothing of it."""
+    found, expected = _digest(partial), _expected(file, path)
+    if expected is None:
+        _note(path, found)
+        _LOG.info("SHA-256 of %s, noted for later: %s", file.name, found)
+    elif found != expected:
+        note_beside(partial).unlink(missing_ok=True)
+        raise DataError(
+            f"What {url} sent is not the file '{file.name}' that is expected: its SHA-256 is "
+            f"{found}, but should be {expected}. It was not kept. The publisher may have "
+            "replaced it, or something between changed it; try a mirror with base_url=."
+            + ("" if file.sha256 else f" If the new one is right, delete '{_noted(path)}'.")
+        )
+
+
+def _check_kept(file: RemoteFile, path: Path) -> None:
+    """Refuse a file that has changed since it came."""
+    found, expected = _digest(path), _expected(file, path)
+    if expected is None:
+        _note(path, found)
+    elif found != expected:
         raise DataError(
             f"'{path}' has changed since it was downloaded: its SHA-256 is {found}, but should be "
             f"{expected}. Delete it, and fetch it again."
         )
-    url = file.url if base_url is None else f"{base_url.rstrip('/')}/{file.name}"
-    partial = folder / f".{file.name}.{os.getpid()}"
-    try:
-        found = _download(url, partial, file.max_bytes, progress)
-        if expected is not None and found != expected:
-            raise DataError(
-                f"What {url} sent is not the file '{file.name}' that is expected: its SHA-256 is "
-                f"{found}, but should be {expected}. It was not kept. The publisher may have "
-                "replaced it, or something between changed it; try a mirror with base_url=."
-                + ("" if file.sha256 else f" If the new one is right, delete '{noted}'.")
-            )
-        if expected is None:
-            _note(noted, found)
-            _LOG.info("SHA-256 of %s, noted for later: %s", file.name, found)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def _download(url: str, path: Path, max_bytes: int, progress: Progress | None) -> str:
-    """Write what `url` sends to `path`; return its SHA-256."""
-    _LOG.info("Downloading %s", url)
-    digest = hashlib.sha256()
-    done, total = 0, None
-    with path.open("wb") as out:
-        for block, total in _blocks(url, path.parent):
-            done += len(block)
-            if max(done, total or 0) > max_bytes:
-                raise DataError(
-                    f"{url} sends {max(done, total or 0):,} bytes or more, but at most "
-                    f"{max_bytes:,} were expected; nothing was kept. Check what it is."
-                )
-            digest.update(block)
-            out.write(block)
-            if progress is not None:
-                progress(done, total)
-    if total is not None and done != total:
-        raise DataError(
-            f"{url} sent {done:,} of {total:,} bytes, then the connection ended. Try again."
-        )
-    return digest.hexdigest()
-
-
-def _blocks(url: str, folder: Path) -> Iterator[tuple[bytes, int | None]]:
-    """Yield what `url` sends piece by piece, with how many bytes it announced."""
-    remedy = f"give a mirror with base_url=, or put the file into '{folder}' yourself."
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "longtail"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-            announced = response.headers.get("Content-Length", "")
-            total = int(announced) if announced.isdecimal() else None
-            while block := response.read(_BLOCK):
-                yield block, total
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise DataError(
-            f"{url} answered {error.code} {error.reason}; expected the file. It may have moved: "
-            + remedy
-        ) from error
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise DataError(
-            f"{url} cannot be reached: {reason}. Check the connection, {remedy}"
-        ) from error
+def _expected(file: RemoteFile, path: Path) -> str | None:
+    """Return the SHA-256 that is known, or was noted at the first download."""
+    if file.sha256 is None and _noted(path).is_file():
+        return _noted(path).read_text(encoding="ascii").strip()
+    return file.sha256
 
 
 def _opened(known: RemoteSet, folder: Path) -> Path:
     """Return the file that is to be read, made of the first download if it is not that itself."""
     source, target = folder / known.files[0].name, folder / known.opens
-    is_made = target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
-    if known.unpack != "none" and not is_made:
-        partial = folder / f".{known.opens}.{os.getpid()}"
-        try:
-            unpack(source, partial, known)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+    if known.unpack != "none" and not _is_made(target, source):
+        with claimed(target) as partial:
+            if not _is_made(target, source):
+                unpack(source, partial, known)
+                publish(partial, target)
     return target
+
+
+def _is_made(target: Path, source: Path) -> bool:
+    return target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _digest(path: Path) -> str:
@@ -222,7 +189,12 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _noted(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def _note(path: Path, digest: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    noted = _noted(path)
+    partial = noted.with_name(f".{noted.name}.{os.getpid()}")
     partial.write_text(f"{digest}\n", encoding="ascii")
-    os.replace(partial, path)
+    os.replace(partial, noted)

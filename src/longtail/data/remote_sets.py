@@ -56,14 +56,16 @@ class RemoteSet:
         How it is read.
     unpack
         How `opens` is made: ``"none"``: it is the first file; ``"table"``: it is the table
-        `member` of a zip file, or the first file itself, written as tab-separated with a header;
-        ``"messages"``: a tar file of folders of texts, written as JSON lines.
+        `member` of a zip or tar file, or the first file itself, written as tab-separated with a
+        header; ``"messages"``: a tar file of folders of texts, written as JSON lines.
     member
-        Path inside a zip file.
+        Path inside a zip or tar file.
     columns
         Names of the columns of a table without a header.
     separator
-        What stands between its columns.
+        What stands between its columns; it never stands inside of one.
+    max_unpacked
+        Refuse to unpack more bytes.
     """
 
     about: str
@@ -75,6 +77,7 @@ class RemoteSet:
     member: str | None = None
     columns: tuple[str, ...] | None = None
     separator: str = "\t"
+    max_unpacked: int = 2_000 * _MB
 
 
 def _movielens(
@@ -171,6 +174,23 @@ REMOTE_SETS: Mapping[str, RemoteSet] = MappingProxyType(
             ),
             unpack="table",
             member="user_artists.dat",
+        ),
+        "lastfm-360k": RemoteSet(
+            about="listener × artist by name, how often played",
+            license="non-commercial use (Last.fm, Òscar Celma)",
+            files=(
+                RemoteFile(
+                    "http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-360K.tar.gz",
+                    "lastfm-dataset-360K.tar.gz",
+                    600 * _MB,
+                ),
+            ),
+            opens="lastfm-360k.tsv",
+            settings=ReadSettings(row_column="user", feature_column="artist", value_column="plays"),
+            unpack="table",
+            member="lastfm-dataset-360K/usersha1-artmbid-artname-plays.tsv",
+            columns=("user", "mbid", "artist", "plays"),
+            max_unpacked=3_000 * _MB,
         ),
         "gowalla": RemoteSet(
             about="user × place, how often checked in",
