@@ -13,10 +13,10 @@ row is ranked over all that are not its neighbours; settings are chosen by anoth
 the model is fitted again. Both are ranked for some rows only: 3,000 to choose by, 10,000 to report.
 
 This library's model ranks friends with the preset ``both-ends`` by the product of both directions'
-probabilities. It runs by name of a preset (``--preset``) or with settings in JSON
-(``--settings``); it is also scored by its inference network alone, without refining a row's
-posterior, and the difference is noted with its standard error over rows. A program that has its
-rows is not run again.
+probabilities, and with ``self-links`` it is also fitted to rows that hold their own node. It runs
+by name of a preset (``--preset``) or with settings in JSON (``--settings``); it is also scored by
+its inference network alone, without refining a row's posterior, and the difference is noted with
+its standard error over rows. A program that has its rows is not run again.
 """
 
 from __future__ import annotations
@@ -163,6 +163,8 @@ def judged(
     """Metrics of a scorer, fitted to some rows, on histories and what was held out of them."""
     observed, held_out = part
     if isinstance(scorer, Predictive) and scorer.both_ends:
+        if scorer.self_links:
+            observed, fitted = lt.with_self_links(observed), lt.with_self_links(fitted)
         return scorer.model.rank(
             observed,
             held_out,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from longtail.data import split_fold_in as split_fold_in
     from longtail.data import split_items as split_items
     from longtail.data import split_rows as split_rows
+    from longtail.data import with_self_links as with_self_links
     from longtail.displays import save_plot as save_plot
     from longtail.estimator import NonlinearFactorAnalysis as NonlinearFactorAnalysis
     from longtail.estimator import Posterior as Posterior
@@ -134,6 +135,7 @@ _HOMES = {
     "spectrum": "longtail.introspection",
     "split_by_time": "longtail.data",
     "split_edges": "longtail.data",
+    "with_self_links": "longtail.data",
     "split_fold_in": "longtail.data",
     "split_items": "longtail.data",
     "split_rows": "longtail.data",

@@ -85,8 +85,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "plays": _preset(
             "How often each item was chosen: plays, clicks, purchases with repeats.",
-            features=("log1p", "a thousand plays say little more than a hundred"),
-            **_CHOICES,
+            likelihood=(
+                "dirichlet_multinomial",
+                "a thousand plays of an item say little more than a hundred",
+            ),
+            features=("binary", "which items they are says most"),
+            # The likelihood discounts repeats itself: the KL has its own weight.
+            **{name: pair for name, pair in _CHOICES.items() if name != "kl_weight"},
         ),
         "codes": _preset(
             "Codes of short records: diagnoses of a stay, tags, small baskets.",

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from longtail import load, read_counts, split_edges
+from longtail import load, read_counts, split_edges, with_self_links
 
 ITEMS = [f"i{i:02d}" for i in range(12)]
 FIT = ["--n-components", "3", "--n-hidden", "8", "--epochs", "8", "--batch-size", "20"]
@@ -144,18 +144,21 @@ def test_rank_refuses_a_cutoff_beyond_the_items(folder, run):
     assert "whole numbers from 1 to the 12 items" in err
 
 
-def test_links_of_a_network_are_scored_from_both_ends(tmp_path, run):
+@pytest.mark.parametrize("self_links", [[], ["--self-links"]])
+def test_links_of_a_network_are_scored_from_both_ends(tmp_path, run, self_links):
     edges = tmp_path / "friends.csv"
     rng = np.random.default_rng(0)
     pairs = {tuple(sorted(rng.choice(10, 2, replace=False) + 10 * (i % 2))) for i in range(80)}
     lines = [f"n{a},n{b}" for a, b in sorted(pairs)]
     edges.write_text("\n".join(["a,b", *lines]))
     fit = [*FIT[: FIT.index("--row-column")], "--row-column", "a", "--feature-column", "b"]
-    assert run("fit", edges, "--symmetric", "--out", tmp_path / "model", *fit)[0] == 0
+    assert run("fit", edges, "--symmetric", *self_links, "--out", tmp_path / "model", *fit)[0] == 0
     code, out, err = run("recommend", tmp_path / "model", edges, "-k", 2, "--network", "--json")
     assert code == 0, err
     model = load(tmp_path / "model")
     rows = read_counts(edges, row_column="a", feature_column="b", symmetric=True)
+    if self_links:
+        rows = with_self_links(rows)
     expected = model.recommend(rows, 2, network=rows)
     told = [list(line["items"]) for line in json.loads(out)["recommendations"]]
     assert told == [expected.items(row) for row in range(rows.n_rows)]

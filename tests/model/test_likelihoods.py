@@ -27,6 +27,7 @@ from longtail.model.likelihoods import (
     marginal_log_dispersion,
     resolve_exposure,
 )
+from longtail.model.likelihoods.dirichlet_multinomial import _information
 from longtail.ops import SparseRows
 from tests.builders import sparse
 from tests.conformance import LikelihoodConformance
@@ -122,6 +123,16 @@ class TestDirichletMultinomial(LikelihoodConformance):
             return kind.log_prob(h, identity, zero, x) - kind.log_prob(other, identity, zero, x)
 
         torch.testing.assert_close(gained(likelihood), gained(multinomial))
+
+    def test_repeats_are_no_independent_tokens(self, likelihood):
+        assert likelihood.independent(1.0) == pytest.approx(1)
+        assert 5 < likelihood.independent(300.0) < 20
+        p, alpha = torch.tensor([0.6, 0.3, 0.1]).double(), likelihood.log_concentration.exp()
+        total = torch.tensor(300.0).double()
+        assert _information(p, alpha, total).sum() < likelihood.independent(300.0)
+        with torch.no_grad():
+            likelihood.log_concentration.fill_(20.0)
+        assert likelihood.independent(300.0) == pytest.approx(300, rel=1e-3)
 
     def test_large_concentrations_are_the_multinomial(self, likelihood, parts):
         with torch.no_grad():

@@ -20,6 +20,7 @@ from longtail.cli.options import (
     LayerOption,
     MinValueOption,
     SeedOption,
+    SelfLinksOption,
     SeparatorOption,
     StripDotsOption,
     SymmetricOption,
@@ -97,6 +98,7 @@ def fit(
     feature_separator: SeparatorOption = None,
     strip_dots: StripDotsOption = False,
     symmetric: SymmetricOption = False,
+    self_links: SelfLinksOption = False,
     min_value: MinValueOption = None,
     binarize: BinarizeOption = False,
     layer: LayerOption = None,
@@ -168,7 +170,8 @@ def fit(
     likelihood: Annotated[
         str,
         typer.Option(
-            help="multinomial, bernoulli (0 and 1), poisson or negative_binomial.",
+            help="multinomial, dirichlet_multinomial (counts that repeat, such as plays), "
+            "bernoulli (0 and 1), poisson or negative_binomial.",
             rich_help_panel=_MODEL,
         ),
     ] = "multinomial",

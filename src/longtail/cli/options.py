@@ -31,6 +31,7 @@ __all__ = [
     "ModelArgument",
     "OverwriteOption",
     "SeedOption",
+    "SelfLinksOption",
     "SeparatorOption",
     "SkipCorruptOption",
     "StripDotsOption",
@@ -93,6 +94,14 @@ SymmetricOption = Annotated[
     typer.Option(
         "--symmetric",
         help="Long tables: lines are edges of an undirected graph.",
+        rich_help_panel=READING,
+    ),
+]
+SelfLinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--self-links",
+        help="Graphs: every node is a neighbour of its own.",
         rich_help_panel=READING,
     ),
 ]

@@ -6,6 +6,7 @@ from longtail.data.batches import Batch, Batches, BatchSource, Part
 from longtail.data.corpora import docstring_counts, load_docstrings
 from longtail.data.counts import CountMatrix, Unseen
 from longtail.data.descriptions import read_descriptions
+from longtail.data.graphs import with_self_links
 from longtail.data.holdout import split_edges, split_fold_in, split_items
 from longtail.data.imports import import_counts, load_imports
 from longtail.data.phenotypes import load_phenotypes, phenotype_counts
@@ -44,4 +45,5 @@ __all__ = [
     "split_fold_in",
     "split_items",
     "split_rows",
+    "with_self_links",
 ]

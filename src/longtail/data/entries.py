@@ -13,6 +13,7 @@ from scipy.sparse import coo_array, csr_array
 
 from longtail.data.coerce import as_row_ids, to_table
 from longtail.data.counts import CountMatrix
+from longtail.data.graphs import with_self_links
 from longtail.data.settings import ReadSettings
 from longtail.data.tables import tidy_ids
 from longtail.data.vocabulary import Vocabulary
@@ -81,7 +82,7 @@ def no_counts(row_ids: pl.Series) -> CountMatrix:
     return CountMatrix(csr, as_row_ids(row_ids, len(row_ids)), Vocabulary([]))
 
 
-def count_edges(entries: Entries, source: str) -> CountMatrix:
+def count_edges(entries: Entries, source: str, *, self_links: bool = False) -> CountMatrix:
     """Count the edges of an undirected graph, each as two entries.
 
     Rows and features are the nodes that have an edge, in the same order: by number if all are
@@ -94,6 +95,8 @@ def count_edges(entries: Entries, source: str) -> CountMatrix:
         ``rows`` and ``features`` are the ends of each edge, ``values`` the weights.
     source
         Where they come from, for messages.
+    self_links
+        Make every node a neighbour of its own; see `with_self_links`.
 
     Raises
     ------
@@ -127,6 +130,8 @@ def count_edges(entries: Entries, source: str) -> CountMatrix:
     counts = CountMatrix.from_any(
         both, row_ids=tidy_ids(listed), vocabulary=Vocabulary(listed.to_list())
     )
+    if self_links:
+        counts = with_self_links(counts)
     return replace(counts, n_repeated=n_repeated)
 
 

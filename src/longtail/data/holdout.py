@@ -99,7 +99,8 @@ def split_edges(X: CountMatrix, share: float = 0.2, *, seed: int) -> Pair:
     Parameters
     ----------
     X
-        Square and symmetric: row i and feature i are the same node. Loops stay observed.
+        Square and symmetric: row i and feature i are the same node. Loops, such as those of
+        `with_self_links`, stay observed.
     share
         Of the edges, each counted once; at least one is held out. A node may lose all of its own.
     seed

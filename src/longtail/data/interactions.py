@@ -79,7 +79,7 @@ def count_long_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
                 f"largest in column {value!r} is {values.max():g}. Lower min_value."
             )
     if settings.symmetric:
-        return count_edges(entries, f"'{table.path}'")
+        return count_edges(entries, f"'{table.path}'", self_links=settings.self_links)
     if table.is_part and len(entries.rows) == 0:
         return no_counts(row_order).with_exposure(exposure)
     counts = count_entries(entries, row_order, settings)

@@ -71,7 +71,7 @@ def read_edges(path: Path, settings: ReadSettings) -> CountMatrix:
                 f"No edge of '{path}' is left with min_value={settings.min_value:g}: the largest "
                 f"weight is {values.max():g}. Lower min_value."
             )
-    return count_edges(entries, f"'{path}'")
+    return count_edges(entries, f"'{path}'", self_links=settings.self_links)
 
 
 def _fields(path: Path, encoding: str) -> pl.DataFrame:

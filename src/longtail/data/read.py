@@ -241,6 +241,10 @@ def check_applicable(path: Path | str, found: str, settings: ReadSettings) -> No
             settings.symmetric and not (settings.is_long_table or holds == "graph"),
             "edges: it is for long tables",
         ),
+        "self_links": (
+            settings.self_links and not (settings.symmetric or holds == "graph"),
+            "edges of an undirected graph: it is for symmetric long tables",
+        ),
         "feature_separator": (
             settings.feature_separator is not None
             and not (settings.is_long_table or holds == "records"),

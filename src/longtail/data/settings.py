@@ -59,6 +59,8 @@ class ReadSettings:
     symmetric: bool = False
     """Whether a long table lists the edges of an undirected graph: every edge becomes two
     entries, and rows and features are the same nodes. ``.edges`` files always are read so."""
+    self_links: bool = False
+    """Whether every node of a graph becomes a neighbour of its own; see `with_self_links`."""
     min_value: float | None = None
     """Leave out entries with a smaller value, before they are added up or checked. None: none."""
     binarize: bool = False
@@ -163,7 +165,7 @@ def _faults(settings: ReadSettings) -> list[str]:
     ):
         found.append("exposure_column must be a column of its own")
     found += _entry_faults(settings)
-    for name in ("lowercase", "strip_dots", "symmetric", "binarize"):
+    for name in ("lowercase", "strip_dots", "symmetric", "self_links", "binarize"):
         if not isinstance(getattr(settings, name), bool):
             found.append(f"{name} must be True or False, but is {getattr(settings, name)!r}")
     found += [_stop_word_fault(settings.stop_words), _ngram_fault(settings.ngram_range)]

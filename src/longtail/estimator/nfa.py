@@ -90,10 +90,12 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ----------
     n_components : int
         K, latent dimensions.
-    likelihood : {"multinomial", "bernoulli", "poisson", "negative_binomial"}
-        p(x | z): which feature each of N counts is; which features there are, for 0 and 1; counts
-        whose number matters; counts more variable than that, such as those of single cells, with
-        a dispersion for each feature and the row's total as exposure.
+    likelihood : {"multinomial", "dirichlet_multinomial", "bernoulli", "poisson", \
+            "negative_binomial"}
+        p(x | z): which feature each of N counts is; the same where features repeat themselves, so
+        that ten plays of an artist say less than one of each of ten; which features there are,
+        for 0 and 1; counts whose number matters; counts more variable than that, such as those of
+        single cells, with a dispersion for each feature and the row's total as exposure.
     exposure : {"auto", "unit", "total", "given"}
         What a row's expected counts are proportional to, whatever z. Of the Poisson: "unit" lets z
         explain how many counts a row has, "total" divides that out, and "given" divides out what

@@ -299,6 +299,9 @@ def typical_row(model: NonlinearFactorAnalysis) -> tuple[float, str]:
     # What a negative binomial makes of exposures that are given is a number of tokens.
     own = likelihood.exposed == "given" and likelihood.name == "poisson"
     exposure = likelihood.typical_exposure(typical_size(model))
+    independent = likelihood.independent(exposure)
+    if independent != exposure:
+        return independent, "independent tokens"
     return exposure, "units of exposure" if own else "tokens"
 
 
@@ -309,7 +312,7 @@ def from_jacobian(
     roots = np.sqrt(np.linalg.eigvalsh(j.second_moment)[::-1].clip(min=0))
     if j.of == "root_probabilities":
         threshold = math.sqrt(math.expm1(2 * KL_THRESHOLD) / exposure)
-        size = f"{exposure:,.0f}" if unit == "tokens" else f"{exposure:,.4g}"
+        size = f"{exposure:,.0f}" if unit.endswith("tokens") else f"{exposure:,.4g}"
         of = "" if exposure == 1 else f" of {size} {unit}"
         rule = f"{KL_THRESHOLD} nats in a row{of}"
     else:

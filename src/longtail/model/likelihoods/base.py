@@ -115,6 +115,13 @@ class Likelihood(nn.Module, ABC):
         """s of a typical row, whose total count is known, or the exposure given with it."""
         return 1.0 if self.exposed == "unit" else float(self.scaled(torch.tensor([size]).double()))
 
+    def independent(self, exposure: float) -> float:
+        """How many tokens that know nothing of each other say as much as a row of this exposure.
+
+        Times the information in one of them, it is the row's: at most, where it varies.
+        """
+        return exposure
+
     @abstractmethod
     def curvature(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln
 from torch import Tensor, nn
 
 from longtail import ops
@@ -68,6 +68,15 @@ class DirichletMultinomial(Likelihood):
         """Return log p(x | z) of each row."""
         log_alpha = self.log_concentration.detach() if frozen else self.log_concentration
         return ops.dirichlet_multinomial_log_prob(h, weight, bias, log_alpha, x, sample)
+
+    def independent(self, exposure: float) -> float:
+        """Return α (ψ(N + α) − ψ(α)).
+
+        So many of N tokens are drawn from p, and do not repeat an earlier one (of the Chinese
+        restaurant process with concentration α); Σ_v i_v of `curvature` is at most that.
+        """
+        alpha = self.log_concentration.detach().double().exp().item()
+        return alpha * float(digamma(exposure + alpha) - digamma(alpha))
 
     def curvature(
         self,
