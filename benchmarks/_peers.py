@@ -38,9 +38,14 @@ def word2vec(
     skip_gram: bool,
     window: int,
     epochs: int,
+    ordered: bool = True,
     seed: int = 0,
 ) -> lt.Embeddings:
-    """gensim's word2vec: 100 dimensions, 10 negative samples; words never met have zeros."""
+    """gensim's word2vec: 100 dimensions, 10 negative samples; words never met have zeros.
+
+    Sentences that are not `ordered` have whole windows: gensim draws each anew, up to `window`,
+    which favours neighbours. In records sorted by code those tend to be of the same class.
+    """
     from gensim.models import Word2Vec
 
     model = Word2Vec(
@@ -51,6 +56,7 @@ def word2vec(
         sg=int(skip_gram),
         negative=10,
         epochs=epochs,
+        shrink_windows=ordered,
         seed=seed,
         workers=threads(),
     )
