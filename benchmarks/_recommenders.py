@@ -41,12 +41,15 @@ class Program:
         That it comes from, besides numpy and scipy.
     only
         Corpora that it is for; none named: all.
+    self_links
+        Rows, which are items too, are made to hold their own node.
     """
 
     fit: Fit
     grids: Mapping[str, Sequence[Settings]] = field(default_factory=lambda: {"": ({},)})
     package: str = ""
     only: tuple[str, ...] = ()
+    self_links: bool = False
 
     def grid(self, corpus: str) -> Sequence[Settings]:
         """Settings to choose from on this corpus."""
@@ -418,6 +421,10 @@ PROGRAMS: dict[str, Program] = {
         },
         package="implicit",
     ),
+}
+PROGRAMS |= {
+    f"{name}-self-links": replace(PROGRAMS[name], only=("deezer",), self_links=True)
+    for name in ("item-cosine", "ials")
 }
 HEAVY = {("gowalla", "ease"), ("deezer", "ease")}
 """Corpora and programs that run only if asked for by name: EASE inverts 29,858² numbers here."""

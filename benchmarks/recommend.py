@@ -26,7 +26,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -185,6 +185,14 @@ def judged(
     )
 
 
+def holding_themselves(todo: Task) -> Task:
+    """The same, of rows that hold their own node."""
+    valid, test = ((lt.with_self_links(seen), held) for seen, held in (todo.valid, todo.test))
+    train, refit = (None if c is None else lt.with_self_links(c) for c in (todo.train, todo.refit))
+    assert train is not None
+    return replace(todo, train=train, valid=valid, refit=refit, test=test)
+
+
 def gain(refined: lt.Ranking, amortized: lt.Ranking, metric: str) -> dict[str, float]:
     """What refining rows adds to a metric: mean over rows and its standard error."""
     difference = (refined.per_row[metric] - amortized.per_row[metric]).drop_nulls().to_numpy()
@@ -196,6 +204,8 @@ def record(corpus: str, name: str, program: Program, peer: str, seed: int) -> No
     """Choose settings on validation rows, score the test rows once, write the rows."""
     started = time.perf_counter()
     todo = task(corpus)
+    if program.self_links:
+        todo = holding_themselves(todo)
     best, best_value, best_scorer, on_valid = {}, -np.inf, None, None
     for settings in program.grid(corpus):
         scorer = program.fit(todo.train.csr, seed, **settings)
