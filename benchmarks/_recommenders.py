@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import get_lapack_funcs
-from scipy.sparse import csr_array, eye_array
+from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
 import longtail as lt
@@ -308,17 +308,13 @@ PRESETS: dict[str, dict[str, tuple[Settings, ...]]] = {
         )
         for corpus in ("lastfm-log", "lastfm-raw")
     },
-    "both-ends": {
-        "deezer": (
-            _LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15, "both_ends": True},
-        ),
-    },
-    "self-links": {
-        "deezer": (
-            _LINEAR
-            | _LINEAR_GOWALLA
-            | {"kl_weight": 0.5, "epochs": 15, "both_ends": True, "self_links": True},
-        ),
+    **{
+        name: {
+            "deezer": (
+                _LINEAR | _LINEAR_GOWALLA | {"kl_weight": 0.5, "epochs": 15, "both_ends": True},
+            ),
+        }
+        for name in ("both-ends", "self-links")
     },
     "refined": {
         "": tuple(_WIDE | _LASTFM | c for c in grid(kl_weight=(0.2, 0.5, 1.0))),
@@ -340,14 +336,11 @@ class Predictive:
         M; None: the model's own number.
     both_ends
         Rows are items too, and a link is scored from both of its ends.
-    self_links
-        Rows hold their own node.
     """
 
     model: lt.NonlinearFactorAnalysis
     steps: int | None = None
     both_ends: bool = False
-    self_links: bool = False
 
     def amortized(self) -> Predictive:
         """The same model, by its inference network alone."""
@@ -360,18 +353,11 @@ class Predictive:
 
 
 def longtail(
-    train: csr_array,
-    seed: int,
-    *,
-    both_ends: bool = False,
-    self_links: bool = False,
-    **settings: Any,
+    train: csr_array, seed: int, *, both_ends: bool = False, **settings: Any
 ) -> Predictive:
     """`NonlinearFactorAnalysis`, fitted; see `Predictive`."""
-    if self_links:  # rows and columns are the same nodes in the same order
-        train = csr_array(train + eye_array(train.shape[0], dtype=train.dtype))
     model = lt.NonlinearFactorAnalysis(random_state=seed, **settings).fit(train)
-    return Predictive(model, both_ends=both_ends, self_links=self_links)
+    return Predictive(model, both_ends=both_ends)
 
 
 def named(settings: Settings) -> str:
@@ -426,5 +412,7 @@ PROGRAMS |= {
     f"{name}-self-links": replace(PROGRAMS[name], only=("deezer",), self_links=True)
     for name in ("item-cosine", "ials")
 }
+SELF_LINKS = {"self-links"}
+"""Presets for rows that hold their own node."""
 HEAVY = {("gowalla", "ease"), ("deezer", "ease")}
 """Corpora and programs that run only if asked for by name: EASE inverts 29,858² numbers here."""

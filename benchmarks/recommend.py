@@ -39,6 +39,7 @@ from benchmarks._recommenders import (
     HEAVY,
     PRESETS,
     PROGRAMS,
+    SELF_LINKS,
     Predictive,
     Program,
     Scorer,
@@ -163,8 +164,6 @@ def judged(
     """Metrics of a scorer, fitted to some rows, on histories and what was held out of them."""
     observed, held_out = part
     if isinstance(scorer, Predictive) and scorer.both_ends:
-        if scorer.self_links:
-            observed, fitted = lt.with_self_links(observed), lt.with_self_links(fitted)
         return scorer.model.rank(
             observed,
             held_out,
@@ -269,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     threadpool_limits(args.threads)
     ours = {f"longtail-{preset}": PRESETS[preset] for preset in args.preset}
+    own_nodes = {f"longtail-{preset}" for preset in SELF_LINKS}
     if args.settings is not None:
         ours[f"longtail-{args.name}"] = {"": (json.loads(args.settings),)}
     programs = args.program or ([] if ours else list(PROGRAMS))
@@ -276,7 +276,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     for corpus in args.corpus or CORPORA:
         jobs = [(p, PROGRAMS[p], p) for p in programs]
         jobs += [
-            (name, Program(longtail, grids, only=() if "" in grids else tuple(grids)), "")
+            (
+                name,
+                Program(
+                    longtail,
+                    grids,
+                    only=() if "" in grids else tuple(grids),
+                    self_links=name in own_nodes,
+                ),
+                "",
+            )
             for name, grids in ours.items()
         ]
         for name, program, peer in jobs:

@@ -123,7 +123,8 @@ def test_the_tries_are_bounded(server, big, folder):
 def test_a_connection_that_is_reset(server, big):
     server.resets = True
     server.cuts = iter([300_000, 0, 100_000])
-    big()
+    assert big().stat().st_size == SIZE
+    assert len(server.asked) == 4
 
 
 def test_an_answer_of_unknown_length_is_not_gone_on_from(server, big, folder):
