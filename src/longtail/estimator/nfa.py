@@ -866,4 +866,4 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
         steps = whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
-        return RefineSettings(steps, self.refine_method)
+        return RefineSettings(steps, self.refine_method, converge=self.refine_method == "natural")

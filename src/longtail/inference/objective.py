@@ -48,6 +48,10 @@ class RowObjective:
         """The objective of these rows."""
         return cls(model, counts, model.data_term(counts), kl_weight, sampler)
 
+    def row(self, number: int) -> RowObjective:
+        """The objective of one of the rows, made anew: its rounding owes nothing to the others."""
+        return RowObjective.of(self.model, self.counts.row(number), self.kl_weight, self.sampler)
+
     @property
     def silent(self) -> Tensor:
         """Which rows say nothing about z, so that their posterior is the prior: bool (B,)."""

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from longtail.inference.continuation import MANY_COUNTS, refine_by_continuation
 from longtail.inference.natural import Pair, refine_natural
 from longtail.inference.noise import NoiseKey, Stream, normal_noise
 from longtail.inference.objective import RowObjective
@@ -42,11 +43,14 @@ class RefineSettings:
         Gaussian noise at every step, constant step size.
     learning_rate
         Adam's step size; "natural" has none.
+    converge
+        Refine rows with many counts until they converge, see `continuation`: for scoring.
     """
 
     steps: int
     method: RefineMethod = "natural"
     learning_rate: float = 8e-3
+    converge: bool = False
 
     @classmethod
     def published(cls, steps: int = 100, learning_rate: float = 8e-3) -> RefineSettings:
@@ -95,7 +99,23 @@ def refine(
         psi = _refine_adam(objective, start, key, settings, watch)
     else:
         psi = refine_natural(objective, start, key, settings.steps, first=first, watch=watch)
+    if settings.converge:
+        psi = _converged(objective, psi, key)
     return psi.prior_where(objective.silent)
+
+
+def _converged(objective: RowObjective, psi: GaussianPosterior, key: NoiseKey) -> GaussianPosterior:
+    """ψ with its rows of many counts refined by continuation."""
+    if not (objective.data.totals >= MANY_COUNTS).any():  # effective counts are at most the totals
+        return psi
+    effective = objective.model.likelihood.effective_counts(objective.counts)
+    many = (effective >= MANY_COUNTS).nonzero().flatten().tolist()
+    mean, log_var = psi.mean.clone(), psi.log_var.clone()
+    for d in many:
+        own = NoiseKey(key.rows[d : d + 1], key.seed)
+        row = refine_by_continuation(objective.row(d), own)
+        mean[d], log_var[d] = row.mean[0], row.log_var[0]
+    return GaussianPosterior(mean, log_var)
 
 
 def _refine_adam(

@@ -86,6 +86,22 @@ class SparseRows:
         """The features that a row has: int64."""
         return self.indices[self.indptr[row] : self.indptr[row + 1]]
 
+    def row(self, number: int) -> SparseRows:
+        """One row as a matrix of its own: (1, V)."""
+        own = slice(int(self.indptr[number]), int(self.indptr[number + 1]))
+        indices, values = self.indices[own].clone(), self.values[own].clone()
+        per_feature = torch.bincount(indices, minlength=self.shape[1])
+        return SparseRows(
+            self.indptr.new_tensor([0, len(indices)]),
+            indices,
+            values,
+            F.pad(per_feature.cumsum(0), (1, 0)),
+            torch.zeros_like(indices),
+            values,
+            (1, self.shape[1]),
+            None if self.exposure is None else self.exposure[number : number + 1].clone(),
+        )
+
     def row_of_entry(self) -> Tensor:
         """The row number of every stored entry: (nnz,)."""
         rows = torch.arange(self.shape[0], device=self.indptr.device)

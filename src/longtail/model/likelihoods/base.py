@@ -122,6 +122,10 @@ class Likelihood(nn.Module, ABC):
         """
         return exposure
 
+    def effective_counts(self, x: SparseRows) -> Tensor:
+        """How many counts that know nothing of each other say as much as each row's: (B,)."""
+        return x.totals()
+
     @abstractmethod
     def curvature(
         self,

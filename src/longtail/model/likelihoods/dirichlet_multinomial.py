@@ -78,6 +78,11 @@ class DirichletMultinomial(Likelihood):
         alpha = self.log_concentration.detach().double().exp().item()
         return alpha * float(digamma(exposure + alpha) - digamma(alpha))
 
+    def effective_counts(self, x: SparseRows) -> Tensor:
+        """Return α (ψ(N + α) − ψ(α)), see `independent`."""
+        alpha = self.log_concentration.detach().double().exp()
+        return alpha * (torch.digamma(x.totals() + alpha) - torch.digamma(alpha))
+
     def curvature(
         self,
         jacobian: Tensor,

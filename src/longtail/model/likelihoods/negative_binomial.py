@@ -98,6 +98,11 @@ class NegativeBinomial(Likelihood):
         """Return the totals to expect of rows with these exposures."""
         return given * self.rate.to(given) if self.exposed == "given" else given
 
+    def effective_counts(self, x: SparseRows) -> Tensor:
+        """Return Σ_v x_v r_v / (x_v + r_v): the Fisher information about log μ where μ = x."""
+        r = self.log_dispersion.detach().exp()[x.indices].to(x.values)
+        return x.with_values(x.values * r / (x.values + r)).totals()
+
     def curvature(
         self,
         jacobian: Tensor,
