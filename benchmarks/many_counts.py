@@ -30,7 +30,7 @@ M, S = 50, 64
 
 def measure(model: lt.NonlinearFactorAnalysis, counts: lt.CountMatrix) -> dict[str, float]:
     """The figures of some rows."""
-    alone = [counts.select_rows([d]) for d in range(counts.n_rows)]
+    alone = [counts[[d]] for d in range(counts.n_rows)]
     started = time.perf_counter()
     whole = model.posterior(counts, refine_steps=M)
     seconds = time.perf_counter() - started
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     fit, held_out = lt.split_rows(lt.read_counts(data_file(DATA[0])), [0.2], seed=0)
     model = lt.NonlinearFactorAnalysis(epochs=20, random_state=0, verbose=1).fit(fit)
-    some = held_out.select_rows(range(args.rows))
+    some = held_out[np.arange(args.rows)]
     for factor in FACTORS:
         found = measure(model, lt.CountMatrix.from_any(some.csr * factor))
         print(f"× {factor:,}: " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()))
