@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from longtail.estimator.network import network_for, unigram_frequencies
 from longtail.evaluation.evaluate import make_batches
 from longtail.features import FeatureTransform
 from longtail.inference import RefineSettings, Rows
+from longtail.ops.ambient import neutral_torch
 from longtail.ops.fused import blocks
 from longtail.training.optimizer import optimizer_of
 from longtail.training.step import step_terms
@@ -32,6 +34,7 @@ _ROWS, _WIDTH = 500, 400
 _NETWORK, _LATENCY = 1.25e9, 5e-5
 
 
+@neutral_torch()
 def calibrate(
     *,
     device: torch.device | str = "cpu",
@@ -58,10 +61,11 @@ def calibrate(
     """
     device = torch.device(device)
     n = megabytes * 2**20 // 4
-    h, weight = torch.rand(_ROWS, _WIDTH, device=device), torch.rand(65_536, _WIDTH, device=device)
+    made: dict[str, Any] = {"device": device, "dtype": torch.float32}
+    h, weight = torch.rand(_ROWS, _WIDTH, **made), torch.rand(65_536, _WIDTH, **made)
     start, stop = next(iter(blocks(_ROWS, weight)))
     part = weight[start:stop]
-    out = torch.empty(_ROWS, stop - start, device=device)
+    out = torch.empty(_ROWS, stop - start, **made)
 
     def products() -> None:
         torch.mm(h, part.T, out=out)
@@ -73,7 +77,7 @@ def calibrate(
         top = out.amax(1, keepdim=True)
         out.sub_(top).exp_().sum(1, keepdim=True)
 
-    source, target = torch.rand(n, device=device), torch.empty(n, device=device)
+    source, target = torch.rand(n, **made), torch.empty(n, **made)
     table = source[: n // 256 * 256].view(-1, 256)
     places = torch.randint(len(table), (20_000,), device=device)
     offsets = torch.arange(0, 20_000, 50, device=device)

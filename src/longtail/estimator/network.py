@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from longtail.ops import FeatureSampler
 
 __all__ = [
     "build_network",
+    "check_dtypes",
     "feature_sample_size",
     "feature_sampler",
     "network_for",
@@ -38,6 +40,9 @@ __all__ = [
 
 # Where features are drawn by default, and how many.
 _SAMPLE_FROM, _LEAST_SAMPLE, _SAMPLED_SHARE = 5_000, 1_000, 20
+
+# Buffers in double precision: a rate, and what features are drawn by.
+_DOUBLE = ("rate", "inclusion", "cumulated")
 
 
 def build_network(
@@ -155,6 +160,25 @@ def unigram_frequencies(csr: csr_array) -> npt.NDArray[np.float64]:
 def typical_norm(features: csr_array) -> float:
     """Root mean square of the rows' Euclidean norms."""
     return float(np.sqrt(np.square(features.data, dtype=np.float64).sum() / features.shape[0]))
+
+
+def check_dtypes(network: HybridModel) -> None:
+    """Check that the tensors of a network have the types that they were made with.
+
+    Raises
+    ------
+    ParameterError
+        If it has been cast, as by `network.half()`.
+    """
+    named = chain(network.named_parameters(), network.named_buffers())
+    for name, tensor in named:
+        made = torch.float64 if name.rpartition(".")[2] in _DOUBLE else torch.float32
+        if tensor.dtype != made:
+            raise ParameterError(
+                f"network_ has been cast: {name} is {tensor.dtype}, and should be {made}. Models "
+                "compute in single precision. A cast loses digits for good: open the saved model "
+                "again with longtail.load(folder), or fit again."
+            )
 
 
 def resolve_device(name: str) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from longtail.estimator.about import environment, fitted_html
 from longtail.estimator.exposures import GIVEN, take_exposures, typical_size
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
-from longtail.estimator.network import resolve_device
+from longtail.estimator.network import check_dtypes, resolve_device
 from longtail.estimator.parameters import check_parameters, training_config
 from longtail.estimator.prepare import require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
@@ -53,6 +54,7 @@ from longtail.inference import (
     RefineSettings,
     Rows,
 )
+from longtail.ops.ambient import neutral_torch
 from longtail.training import Callback, FitResult, History, OneProcess, Processes
 from longtail.training import fit as run_training
 from longtail.training.checkpoint import CheckpointStore
@@ -315,10 +317,11 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed = processes.broadcast(self._draw_seed())
         parameters = self.get_params(deep=False)
         begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
-        start = begin(parameters, X, valid, seed)
-        result = self._train(
-            start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
-        )
+        with neutral_torch():
+            start = begin(parameters, X, valid, seed)
+            result = self._train(
+                start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
+            )
         self.set_fitted(
             network=start.network,
             vocabulary=start.vocabulary,
@@ -397,7 +400,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         settings = UpdateSettings(epochs, learning_rate, grow, min_df, idf, forget, seed)
         if not self.__sklearn_is_fitted__():
             return self.fit(X, callbacks=callbacks)
-        continue_fit(self, X, retain, settings, callbacks)
+        self.check_fitted()
+        with neutral_torch():
+            continue_fit(self, X, retain, settings, callbacks)
         return self
 
     def check_parameters(self) -> None:
@@ -410,6 +415,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         check_parameters(self.get_params(deep=False))
 
+    @neutral_torch()
     def set_fitted(
         self,
         *,
@@ -514,13 +520,14 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         device = self._device
         means, scales = [], []
         for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
-            rows = Rows.from_batch(batch, device)
-            start = self.network_.amortized(rows.features)
-            psi = self.network_.refined(
-                rows.counts, start, rows.noise_key(seed), settings, float(self.kl_weight)
-            )
-            means.append(psi.mean.cpu().numpy())
-            scales.append(psi.scale.cpu().numpy())
+            with neutral_torch():
+                rows = Rows.from_batch(batch, device)
+                start = self.network_.amortized(rows.features)
+                psi = self.network_.refined(
+                    rows.counts, start, rows.noise_key(seed), settings, float(self.kl_weight)
+                )
+                means.append(psi.mean.cpu().numpy())
+                scales.append(psi.scale.cpu().numpy())
             if progress is not None:
                 progress(sum(map(len, means)))
         return Posterior(np.concatenate(means), np.concatenate(scales))
@@ -670,18 +677,19 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ------
         NotFittedError, DataError, ParameterError
         """
-        return recommend_rows(
-            self,
-            X,
-            k,
-            exclude_seen=exclude_seen,
-            filter_items=filter_items,
-            refine_steps=refine_steps,
-            seed=seed,
-            network=network,
-            unseen=unseen,
-            progress=progress,
-        )
+        with neutral_torch():
+            return recommend_rows(
+                self,
+                X,
+                k,
+                exclude_seen=exclude_seen,
+                filter_items=filter_items,
+                refine_steps=refine_steps,
+                seed=seed,
+                network=network,
+                unseen=unseen,
+                progress=progress,
+            )
 
     def rank(
         self,
@@ -713,17 +721,19 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ------
         NotFittedError, DataError, ParameterError
         """
-        return rank_rows(
-            self,
-            observed,
-            held_out,
-            cutoffs=cutoffs,
-            refine_steps=refine_steps,
-            seed=seed,
-            network=network,
-            progress=progress,
-        )
+        with neutral_torch():
+            return rank_rows(
+                self,
+                observed,
+                held_out,
+                cutoffs=cutoffs,
+                refine_steps=refine_steps,
+                seed=seed,
+                network=network,
+                progress=progress,
+            )
 
+    @neutral_torch()
     def inverse_transform(self, Z: Any, *, totals: Any = None) -> Array:
         """E[x | z] of latent vectors (n, K): (n, V), dense.
 
@@ -734,6 +744,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         latent = latent_vectors(Z, self._n_features_out).to(self._device)
         return expected_counts(self.network_.generative, latent, 1 if totals is None else totals)
 
+    @neutral_torch()
     def sample(
         self, n_samples: int = 1, *, totals: Any = None, random_state: Any = None
     ) -> csr_array:
@@ -807,6 +818,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             warnings.warn(unseen_notice(unseen), DataWarning, stacklevel=3)
         return counts
 
+    @neutral_torch()
     def save(self, path: str | Path) -> None:
         """Write the model to a folder; an earlier model there is replaced.
 
@@ -818,17 +830,18 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         write_archive(path, to_archive(self))
 
     def check_fitted(self) -> None:
-        """Check that there is a fitted state.
+        """Check that there is a fitted state, in single precision.
 
         Raises
         ------
-        NotFittedError
+        NotFittedError, ParameterError
         """
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(
                 "This NonlinearFactorAnalysis is not fitted yet: call fit(X) first, or open a "
                 "saved model with longtail.load(folder)."
             )
+        check_dtypes(self.network_)
 
     @property
     def _n_features_out(self) -> int:
@@ -844,6 +857,14 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     @property
     def _device(self) -> torch.device:
         return next(self.network_.parameters()).device
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        weights = self.network_.parameters() if self.__sklearn_is_fitted__() else ()
+        if any(tensor.is_inference() for tensor in weights):
+            # Copied or unpickled in inference mode: gradients refuse such tensors for ever.
+            with neutral_torch():
+                self.network_ = copy.deepcopy(self.network_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

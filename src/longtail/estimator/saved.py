@@ -18,6 +18,7 @@ from longtail.estimator.exposures import GIVEN, typical_size
 from longtail.estimator.network import build_network, resolve_device
 from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
+from longtail.ops.ambient import neutral_torch
 from longtail.training import History
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["from_archive", "load", "to_archive"]
 _KIND = "NonlinearFactorAnalysis"
 
 
+@neutral_torch()
 def load(path: str | Path) -> NonlinearFactorAnalysis:
     """Open a saved model. No code in it is executed.
 

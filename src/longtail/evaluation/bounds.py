@@ -35,6 +35,7 @@ from longtail.inference import (
     refine,
     refine_full,
 )
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["PosteriorScore", "RowBounds", "row_bounds", "score_posterior"]
 
@@ -83,6 +84,7 @@ class PosteriorScore:
     iw_var: Tensor
 
 
+@neutral_torch()
 @torch.no_grad()
 def row_bounds(
     model: HybridModel,

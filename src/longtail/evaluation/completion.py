@@ -25,6 +25,7 @@ from longtail.inference import (
     normal_noise,
 )
 from longtail.ops import SparseRows
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["CompletionRows", "completion_rows", "observed_share", "split_tokens"]
 
@@ -129,6 +130,7 @@ def _part(counts: csr_array, values: npt.NDArray[np.float64]) -> csr_array:
     return part
 
 
+@neutral_torch()
 @torch.no_grad()
 def completion_rows(
     model: HybridModel,

@@ -20,10 +20,12 @@ from longtail.evaluation.row_scores import (
 )
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["EvaluationSettings", "evaluate_rows", "make_batches", "nothing_to_score"]
 
 
+@neutral_torch()
 def evaluate_rows(
     model: HybridModel,
     counts: CountMatrix,

@@ -22,6 +22,7 @@ from longtail.evaluation.completion import (
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel, RefineSettings
 from longtail.ops import SparseRows
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["EvaluationSettings", "RowScores", "make_batches", "score_rows"]
 
@@ -119,6 +120,7 @@ def make_batches(counts: CountMatrix, transform: FeatureTransform, batch_size: i
     )
 
 
+@neutral_torch()
 def score_rows(
     model: HybridModel,
     counts: CountMatrix,

@@ -24,6 +24,7 @@ from longtail.explorer.reading import RowReader
 from longtail.explorer.refining import Refined, RefineHow, RefineJob, refine_jobs
 from longtail.explorer.rows import PlacedRows
 from longtail.explorer.search import FeatureSearch
+from longtail.ops.ambient import float32_products
 
 __all__ = ["Desk"]
 
@@ -98,7 +99,7 @@ class Desk:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Serve requests within; rows are placed meanwhile."""
-        with _single_threaded():
+        with _single_threaded(), float32_products():
             async with self._open():
                 yield
 

@@ -46,13 +46,13 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         # (V, H), feature-major: a row of the product is a sum over a row's features.
-        self.input_weight = nn.Parameter(torch.empty(n_features, n_hidden))
-        self.input_bias = nn.Parameter(torch.zeros(n_hidden))
+        self.input_weight = nn.Parameter(torch.empty(n_features, n_hidden, dtype=torch.float32))
+        self.input_bias = nn.Parameter(torch.zeros(n_hidden, dtype=torch.float32))
         self.hidden_layers = nn.ModuleList(
-            nn.Linear(n_hidden, n_hidden) for _ in range(n_layers - 1)
+            nn.Linear(n_hidden, n_hidden, dtype=torch.float32) for _ in range(n_layers - 1)
         )
-        self.mean = nn.Linear(n_hidden, n_components)
-        self.log_var = nn.Linear(n_hidden, n_components)
+        self.mean = nn.Linear(n_hidden, n_components, dtype=torch.float32)
+        self.log_var = nn.Linear(n_hidden, n_components, dtype=torch.float32)
         self._initialise(input_scale, generator)
 
     @torch.no_grad()

@@ -36,6 +36,7 @@ from longtail.estimator import NonlinearFactorAnalysis
 from longtail.estimator.exposures import at_typical_exposure
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.neighbors import NearestRows, unit
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["Ambiguities", "AmbiguousFeature", "ambiguous_features"]
 
@@ -169,6 +170,7 @@ class Ambiguities:
         return "\n".join(lines)
 
 
+@neutral_torch()
 def ambiguous_features(
     model: NonlinearFactorAnalysis,
     *,

@@ -18,6 +18,7 @@ from longtail.introspection.closed_form import JacobianKind, feature_rows
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.judging import ContextualCorrelation, compare_correlations
 from longtail.introspection.neighbors import unit
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["Occurrence", "contextual_similarity", "contextual_vectors"]
 
@@ -26,6 +27,7 @@ Occurrence = tuple[str, Sequence[str]]  # a word, and the words around it
 _OF: JacobianKind = "log_probabilities"
 
 
+@neutral_torch()
 def contextual_vectors(
     model: NonlinearFactorAnalysis,
     features: Sequence[str],
@@ -94,6 +96,7 @@ def contextual_vectors(
     return np.hstack([unit(answer), place * unit(posterior.mean)])
 
 
+@neutral_torch()
 def contextual_similarity(
     model: NonlinearFactorAnalysis,
     pairs: Iterable[tuple[Occurrence, Occurrence, float]],

@@ -39,6 +39,7 @@ from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import jacobian_at
 from longtail.model import GenerativeModel
 from longtail.ops import SparseRows
+from longtail.ops.ambient import neutral_torch
 
 __all__ = [
     "Explanation",
@@ -116,6 +117,7 @@ class Explanation:
     __repr__ = __str__
 
 
+@neutral_torch()
 def explain_recommendation(
     model: NonlinearFactorAnalysis,
     row: Any,
@@ -155,6 +157,7 @@ def explain_recommendation(
     return explain_recommendations(model, row, [item], k, refine_steps=refine_steps, seed=seed)[0]
 
 
+@neutral_torch()
 def explain_recommendations(
     model: NonlinearFactorAnalysis,
     row: Any,
@@ -184,6 +187,7 @@ def explain_recommendations(
     ]
 
 
+@neutral_torch()
 def supporting_items(
     model: NonlinearFactorAnalysis,
     row: Any,
@@ -343,7 +347,8 @@ class _Point:
         """C of a row with this total, on which it does not depend where s is 1 or given."""
         likelihood = self.generative.likelihood
         size = total if self.exposure is None else float(self.exposure[0])
-        exposure = torch.tensor(likelihood.typical_exposure(size), device=self.z.device)
+        typical = likelihood.typical_exposure(size)
+        exposure = torch.tensor(typical, dtype=torch.float32, device=self.z.device)
         return likelihood.curvature(self.jacobian, self.logits[0], exposure).double()
 
 

@@ -25,6 +25,7 @@ from longtail.estimator.exposures import at_typical_exposure
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import jacobian
 from longtail.introspection.neighbors import Metric, NearestRows, check_metric, unit
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["Context", "Embeddings", "context_posterior", "embeddings"]
 
@@ -232,6 +233,7 @@ def check_embeddings_path(path: Path) -> None:
         )
 
 
+@neutral_torch()
 def embeddings(
     model: NonlinearFactorAnalysis,
     context: Context | CountMatrix | None = None,

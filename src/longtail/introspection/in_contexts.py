@@ -10,10 +10,12 @@ from longtail.displays import NeighborhoodDisplay
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.feature_vectors import embeddings
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["neighborhoods"]
 
 
+@neutral_torch()
 def neighborhoods(
     model: NonlinearFactorAnalysis,
     feature: str,

@@ -19,6 +19,7 @@ from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import JacobianKind, average_jacobian
 from longtail.introspection.latents import draw_latents
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["Jacobian", "jacobian"]
 
@@ -67,6 +68,7 @@ class Jacobian:
         return pl.DataFrame(columns | {f"z{k}": c for k, c in enumerate(self.matrix.T)})
 
 
+@neutral_torch()
 def jacobian(
     model: NonlinearFactorAnalysis,
     of: JacobianKind = "probabilities",

@@ -25,6 +25,7 @@ from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.coherence import CoOccurrence, topic_diversity
 from longtail.introspection.jacobians import Jacobian, jacobian
 from longtail.introspection.spectra import from_jacobian, typical_row
+from longtail.ops.ambient import neutral_torch
 
 __all__ = [
     "Axes",
@@ -222,6 +223,7 @@ class Directions:
         return "\n".join(lines)
 
 
+@neutral_torch()
 def directions(
     model: NonlinearFactorAnalysis,
     rows: Any = None,

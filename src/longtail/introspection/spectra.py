@@ -28,6 +28,7 @@ from longtail.estimator.parameters import refine_schedule
 from longtail.evaluation.results import KL_THRESHOLD, VARIANCE_THRESHOLD
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import Jacobian, jacobian
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["Spectra", "Spectrum", "effective_rank", "from_jacobian", "spectrum", "verdict"]
 
@@ -217,6 +218,7 @@ class Spectra:
         )
 
 
+@neutral_torch()
 def spectrum(
     models: NonlinearFactorAnalysis | Mapping[str, NonlinearFactorAnalysis],
     rows: Any = None,

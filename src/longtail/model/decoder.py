@@ -52,10 +52,13 @@ class Decoder(nn.Module):
         self.n_components = n_components
         self.skip = skip and n_layers > 0
         widths = [n_components] + [n_hidden] * n_layers
-        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.hidden_layers = nn.ModuleList(
+            nn.Linear(a, b, dtype=torch.float32) for a, b in pairwise(widths)
+        )
         n_out = widths[-1] + (n_components if self.skip else 0)
-        self.weight = nn.Parameter(torch.empty(n_features, n_out))
-        self.bias = nn.Parameter(torch.zeros(n_features) if bias is None else bias.clone())
+        self.weight = nn.Parameter(torch.empty(n_features, n_out, dtype=torch.float32))
+        start = torch.zeros(n_features, dtype=torch.float32) if bias is None else bias.clone()
+        self.bias = nn.Parameter(start)
         self._initialise(generator)
 
     @torch.no_grad()

@@ -30,4 +30,4 @@ class StandardNormal:
 
     def sample(self, n: int, n_components: int, generator: torch.Generator) -> Tensor:
         """Draw n latent vectors: (n, K)."""
-        return torch.randn(n, n_components, generator=generator)
+        return torch.randn(n, n_components, generator=generator, dtype=torch.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from longtail.data.counts import Unseen
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.ops.ambient import neutral_torch
 from longtail.report.about import data_section, fit_section, training_section
 from longtail.report.findings import Findings, Progress, ReportSettings, find
 from longtail.report.items import recommend_section
@@ -38,6 +39,7 @@ _SECTIONS = (
 )
 
 
+@neutral_torch()
 def make_report(
     model: NonlinearFactorAnalysis,
     rows: Any = None,

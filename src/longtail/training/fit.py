@@ -12,6 +12,7 @@ from longtail.data import BatchSource, CountMatrix
 from longtail.errors import ParameterError, ProcessError
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
+from longtail.ops.ambient import neutral_torch
 from longtail.training.between import Between
 from longtail.training.callbacks import Callback
 from longtail.training.checkpoint import Checkpoint, CheckpointStore
@@ -46,6 +47,7 @@ class FitResult:
     stopped: str
 
 
+@neutral_torch()
 def fit(
     model: HybridModel,
     train: BatchSource,

@@ -17,11 +17,13 @@ import numpy as np
 from longtail.data import CountMatrix, split_items
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.parameters import training_config
 from longtail.estimator.prepare import TrainingRows
 from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
 from longtail.inference import HybridModel
-from longtail.training import EpochRecord, History
+from longtail.training import EpochRecord, History, OneProcess
+from longtail.training.validate import Validation
 
 __all__ = ["Completion", "Elbo", "Metric", "Ranked", "fitted_copy", "get_metric"]
 
@@ -36,10 +38,11 @@ _RANKINGS = ("ndcg", "recall", "recall_truncated", "precision", "hit_rate", "mrr
 _EPOCH_STEPS, _EPOCH_SAMPLES = 20, 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Elbo:
-    """The ELBO at ψ*, which training measures anyway."""
+    """The ELBO at ψ* of validation rows, which training measures anyway."""
 
+    valid: CountMatrix
     name: str = "elbo"
     label: str = "validation ELBO at ψ*, nats a row"
     direction: Direction = "maximize"
@@ -48,6 +51,17 @@ class Elbo:
         """After an epoch."""
         assert record.valid_nats_per_row is not None
         return record.valid_nats_per_row
+
+    def of_epoch(self, model: NonlinearFactorAnalysis) -> float:
+        """After an epoch whose record is not at hand: bitwise what training measures."""
+        validation = Validation(
+            self.valid,
+            model.transform_,
+            training_config(model.get_params(deep=False), model.seed_),
+            OneProcess(),
+            next(model.network_.parameters()).device,
+        )
+        return validation(model.network_).nats
 
     def of_fit(self, model: NonlinearFactorAnalysis) -> float:
         """With the parameters of the best epoch."""
@@ -144,7 +158,7 @@ def get_metric(name: str, valid: CountMatrix, *, seed: int) -> Metric:
         If no row has enough items to hide some.
     """
     if name == "elbo":
-        return Elbo()
+        return Elbo(valid)
     if name == "completion":
         return Completion(valid)
     ranking, _, cutoff = name.partition("@")

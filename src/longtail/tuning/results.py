@@ -67,7 +67,7 @@ class Tuning:
         """One line a trial: trial, state, value, epochs, best_epoch, seconds, each parameter.
 
         The value of a pruned trial is that of its last epoch. A trial that was interrupted and
-        gone on with is the later of two; the earlier is left out.
+        continued has one line.
         """
         schema: dict[str, Any] = {
             "trial": pl.Int64,

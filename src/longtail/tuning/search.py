@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from longtail.tuning.results import Tuning
 from longtail.tuning.spaces import METRICS, SPACES, Dimension, check_space
 from longtail.tuning.study import Identity, StudyBook, load_optuna, open_book
 from longtail.tuning.trials import Budget, OutOfTimeError, TrialRun
+
+if TYPE_CHECKING:
+    import optuna
 
 __all__ = ["tune"]
 
@@ -60,8 +63,8 @@ def tune(
     task
         Names a preset, a search space (`longtail.tuning.SPACES`) and a metric.
     minutes
-        Of this call, at most: looked at after every epoch. A trial that is under way then goes on
-        when the study is resumed.
+        Of this call: looked at after every epoch, of which a call trains at least one. A trial
+        that is under way then continues when the study is resumed.
     trials
         Of the study in all, at most. Give `minutes`, `trials` or both.
     metric
@@ -95,7 +98,7 @@ def tune(
     ------
     ParameterError
         If the task, the metric or a parameter is unknown or out of range, the budget is too small
-        for one trial, or the folder holds another study.
+        for one trial, the folder holds another study, or another search is working in it.
     DataError
         If the rows cannot be fitted or judged.
     MissingExtraError
@@ -167,14 +170,17 @@ class _Search:
 
     def until(self, trials: int | None, task: str) -> Tuning:
         """Run trials while the budget lasts."""
+        begun = False
         while True:
             done = len(self.book.finished())
             if trials is not None and done >= trials:
                 stopped = f"{done} trials done"
                 break
             stopped = "time is up"
-            if self.run.budget.spent():
+            # Every call trains an epoch at least, so that calls add up to whole trials.
+            if self.run.budget.spent() and begun:
                 break
+            begun = True
             try:
                 self._trial()
             except OutOfTimeError:
@@ -197,22 +203,36 @@ class _Search:
         )
 
     def _trial(self) -> None:
-        trial = self.book.next()
+        trial = self.book.interrupted()
+        reports = {} if trial is None else self.book.reports(trial)
+        resume = trial is not None
+        if trial is None:
+            # Before there is a trial that might be continued from it.
+            self.run.forget_checkpoint()
+            trial = self.book.next()
         told = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
-        self.say(f"trial {trial.number}: {told}")
-        found = self.run(trial, self.book.before(trial))
-        if found is None:
+        self.say(f"trial {trial.number}{' (continued)' if resume else ''}: {told}")
+        result = self.run(trial, reports, resume=resume)
+        if result is None:
             self.book.tell(trial, None)
             self.say(f"trial {trial.number}: cut short")
-            return
-        model, value = found
-        self.book.tell(trial, value)
-        best = self.book.best()
-        assert best is not None
-        if best.number == trial.number:
+        else:
+            self._keep(trial, *result)
+        self.run.forget_checkpoint()
+
+    def _keep(self, trial: optuna.Trial, model: NonlinearFactorAnalysis, value: float) -> None:
+        """Record a trial that ran to its end.
+
+        The model is saved first: after a kill between the two the trial is judged again from its
+        checkpoint, while a recorded trial without its model would have to be fitted again.
+        """
+        if self.book.improves(value):
             self.model, self.number = model, trial.number
             if self.folder is not None:
                 model.save(self.folder / _MODEL)
+        self.book.tell(trial, value)
+        best = self.book.best()
+        assert best is not None
         self.say(
             f"trial {trial.number}: {self.run.metric.name} {value:.5g} "
             f"(best {best.value:.5g}, trial {best.number})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,12 +15,19 @@ import numpy as np
 from longtail.errors import MissingExtraError, ParameterError, WriteError
 from longtail.tuning.spaces import Dimension
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     import optuna
 
 __all__ = ["Identity", "StudyBook", "load_optuna", "open_book", "quiet"]
 
-STUDY_FILE = "study.db"
+_LOG = logging.getLogger(__name__)
+
+STUDY_FILE, LOCK_FILE = "study.db", "study.lock"
 
 # Trials before hopeless ones are cut short, and the share of the epochs that each has for a start.
 _BEFORE_PRUNING, _WARM_UP = 4, 0.25
@@ -92,12 +100,19 @@ class StudyBook:
         self._study = study
         self._space = space
         self._seed = seed
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(dict(first), skip_if_exists=True)
-        self._requeue_interrupted()
+        self._drop_incomplete()
+        failed = self._optuna.trial.TrialState.FAIL
+        if all(trial.state == failed for trial in study.get_trials(deepcopy=False)):
+            study.enqueue_trial(dict(first))
+
+    def interrupted(self) -> optuna.Trial | None:
+        """The trial that an earlier search left unfinished, if any: to be continued."""
+        running = self._study.get_trials(states=[self._optuna.trial.TrialState.RUNNING])
+        # Built on the record that is there, so that number, settings and reports stay.
+        return self._optuna.Trial(self._study, running[-1]._trial_id) if running else None
 
     def next(self) -> optuna.Trial:
-        """A trial with its settings, `trial.params`.
+        """A new trial with its settings, `trial.params`.
 
         They follow from the seed and the trials that have finished, so that a study which was
         interrupted goes on as if it had not been.
@@ -128,22 +143,35 @@ class StudyBook:
         return self._study.get_trials()
 
     def best(self) -> optuna.trial.FrozenTrial | None:
-        """The best trial that ran to its end."""
-        complete = [self._optuna.trial.TrialState.COMPLETE]
-        return self._study.best_trial if self._study.get_trials(states=complete) else None
+        """The best trial that ran to its end; of equal ones the first."""
+        complete = self._study.get_trials(states=[self._optuna.trial.TrialState.COMPLETE])
+        pick = max if self._maximize else min
+        return pick(complete, key=lambda trial: trial.value or 0.0, default=None)
 
-    def before(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial | None:
-        """The interrupted trial that this one goes on with."""
-        number = trial.user_attrs.get("continues")
-        return None if number is None else self._study.get_trials()[number]
+    def improves(self, value: float) -> bool:
+        """Whether a trial with this value would be the best."""
+        best = self.best()
+        if best is None or best.value is None:
+            return True
+        return value > best.value if self._maximize else value < best.value
 
-    def _requeue_interrupted(self) -> None:
+    def reports(self, trial: optuna.Trial) -> dict[int, float]:
+        """The figures that a trial has reported, by epoch."""
+        return self._study.get_trials()[trial.number].intermediate_values
+
+    @property
+    def _maximize(self) -> bool:
+        return bool(self._study.direction == self._optuna.study.StudyDirection.MAXIMIZE)
+
+    def _drop_incomplete(self) -> None:
+        """Fail trials that were interrupted before they had all their settings.
+
+        The sampler proposes the same settings again, because it does not count failed trials.
+        """
         states = self._optuna.trial.TrialState
         for trial in self._study.get_trials(states=[states.RUNNING]):
-            if trial.params.keys() == self._space.keys():
-                kept = trial.user_attrs | {"continues": trial.number}
-                self._study.enqueue_trial(trial.params, user_attrs=kept, skip_if_exists=True)
-            self._study.tell(trial.number, state=states.FAIL)
+            if trial.params.keys() != self._space.keys():
+                self._study.tell(trial.number, state=states.FAIL)
 
 
 @contextmanager
@@ -170,7 +198,8 @@ def open_book(
     Raises
     ------
     ParameterError
-        If there is a study already and `resume` is not set, or it is a study of something else.
+        If there is a study already and `resume` is not set, it is a study of something else, or
+        another search is working on it.
     WriteError
         If the file cannot be written.
     MissingExtraError
@@ -205,17 +234,39 @@ def _opened(optuna: Any, storage: Path | None) -> Iterator[Any]:
     path = storage / STUDY_FILE
     # Not an f-string: names of folders may hold what means something in an address.
     url = URL.create("sqlite", database=str(path.absolute()))
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        backend = optuna.storages.RDBStorage(str(url))
-    except (OSError, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
-        raise WriteError(f"The study {path} could not be opened for writing: {reason}.") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            storage.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(storage))
+            backend = optuna.storages.RDBStorage(str(url))
+        except (OSError, SQLAlchemyError) as error:
+            reason = str(error).splitlines()[0]
+            raise WriteError(
+                f"The study {path} could not be opened for writing: {reason}."
+            ) from error
+        stack.callback(backend.engine.dispose)
+        stack.callback(backend.remove_session)
         yield backend
-    finally:
-        backend.remove_session()
-        backend.engine.dispose()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other searches out of the folder: two would use one trial and one checkpoint.
+
+    The lock is one on the open file, which the system drops with its holder. Windows has none.
+    """
+    with (folder / LOCK_FILE).open("ab") as held:
+        try:
+            if fcntl is not None:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ParameterError(
+                f"Another search is working in {folder}. Wait until it has ended, or choose "
+                "another folder."
+            ) from None
+        except OSError as error:  # this file system has no locks
+            _LOG.info("'%s' is used without a lock: %s", folder, error)
+        yield
 
 
 def _refuse_others(
@@ -223,6 +274,8 @@ def _refuse_others(
 ) -> None:
     """Refuse a study that should not be gone on with, and say what is different."""
     for study in optuna.get_all_study_summaries(backend, include_best_trial=False):
+        if study.n_trials == 0:  # a search was interrupted before its first trial
+            continue
         saved = json.loads(study.user_attrs.get("settings", "{}"))
         now = json.loads(json.dumps(identity.settings))
         differs = [n for n in sorted(saved.keys() | now.keys()) if saved.get(n) != now.get(n)]

@@ -74,33 +74,27 @@ class TrialRun:
     seed: int
 
     def __call__(
-        self, trial: optuna.Trial, before: optuna.trial.FrozenTrial | None
+        self, trial: optuna.Trial, reports: Mapping[int, float], *, resume: bool
     ) -> tuple[NonlinearFactorAnalysis, float] | None:
         """Fit and judge; None if the trial was pruned, or met NaN or infinity.
 
         Parameters
         ----------
-        before
-            An interrupted trial with the same settings; its whole epochs are kept.
+        reports
+            What the trial has reported before an interruption, by epoch.
+        resume
+            Continue from the checkpoint, if any.
 
         Raises
         ------
         OutOfTimeError
             Between epochs. Those that are done are in the checkpoint.
         """
-        result = self._run(trial, before)
-        self._forget_checkpoint()
-        return result
-
-    def _run(
-        self, trial: optuna.Trial, before: optuna.trial.FrozenTrial | None
-    ) -> tuple[NonlinearFactorAnalysis, float] | None:
         parameters = {**self.base, **trial.params}
-        watch = _Watch(self, trial, parameters)
-        watch.take_over(before)
+        watch = _Watch(self, trial, parameters, reports)
         model = NonlinearFactorAnalysis(**parameters, random_state=self.seed)
         try:
-            self._fit(model, watch, resume=before is not None)
+            self._fit(model, watch, resume=resume)
         except load_optuna().TrialPruned:
             trial.set_user_attr("stopped", "pruned")
             return None
@@ -131,18 +125,17 @@ class TrialRun:
                 resume=resume,
             )
 
-        if not resume:
-            self._forget_checkpoint()
         try:
             fit()
         except CheckpointWriteError:
             raise
         except CheckpointError:
             # Damaged, or of another trial: this one begins anew.
-            self._forget_checkpoint()
+            self.forget_checkpoint()
             fit()
 
-    def _forget_checkpoint(self) -> None:
+    def forget_checkpoint(self) -> None:
+        """Remove the checkpoint of the trial that has ended."""
         if self.checkpoint is not None:
             CheckpointStore(self.checkpoint, "").clear()
 
@@ -150,27 +143,31 @@ class TrialRun:
 class _Watch(Callback):
     """Reports every epoch, and ends the fit when the trial is hopeless or time is up."""
 
-    def __init__(self, run: TrialRun, trial: optuna.Trial, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        run: TrialRun,
+        trial: optuna.Trial,
+        parameters: Mapping[str, Any],
+        reports: Mapping[int, float],
+    ) -> None:
         self._run = run
         self._trial = trial
         self._parameters = parameters
-        self._reported: set[int] = set()
-        self._seconds = 0.0
-
-    def take_over(self, before: optuna.trial.FrozenTrial | None) -> None:
-        """Report what an interrupted trial has reported."""
-        if before is None:
-            return
-        self._seconds = before.user_attrs.get("seconds", 0.0)
-        for epoch, value in before.intermediate_values.items():
-            self._trial.report(value, epoch)
-            self._reported.add(epoch)
+        self._reported = set(reports)
+        self._seconds = float(trial.user_attrs.get("seconds", 0.0))
 
     def on_network(self, network: HybridModel) -> None:
         self._network = network
 
     def on_fit_begin(self, config: TrainingConfig, n_rows: int, first_epoch: int) -> None:
         self._epochs = config.epochs
+        if first_epoch == 0:
+            return
+        # A kill may have come after the checkpoint of an epoch and before its report.
+        if first_epoch not in self._reported:
+            self._trial.set_user_attr("epochs", first_epoch)
+            self._trial.report(self._value(None), first_epoch)
+        self._end_if_hopeless()
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         self._seconds += record.seconds
@@ -178,14 +175,18 @@ class _Watch(Callback):
         self._trial.set_user_attr("epochs", record.epoch)
         if record.epoch not in self._reported:
             self._trial.report(self._value(record), record.epoch)
-        if self._trial.should_prune():
-            raise load_optuna().TrialPruned
+        self._end_if_hopeless()
         if record.epoch < self._epochs and self._run.budget.spent():
             raise OutOfTimeError
 
-    def _value(self, record: EpochRecord) -> float:
+    def _end_if_hopeless(self) -> None:
+        if self._trial.should_prune():
+            raise load_optuna().TrialPruned
+
+    def _value(self, record: EpochRecord | None) -> float:
+        """The figure of an epoch; None stands for the record of one before an interruption."""
         run = self._run
-        if isinstance(run.metric, Elbo):
+        if record is not None and isinstance(run.metric, Elbo):
             return run.metric.of_record(record)
         model = fitted_copy(self._parameters, self._network, run.rows, run.seed)
         return run.metric.of_epoch(model)

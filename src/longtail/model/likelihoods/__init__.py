@@ -96,11 +96,11 @@ def get_likelihood(
     if name == Poisson.name:
         return Poisson(chosen)
     if name == NegativeBinomial.name:
-        start = torch.zeros(0) if log_dispersion is None else log_dispersion
+        start = torch.zeros(0, dtype=torch.float32) if log_dispersion is None else log_dispersion
         return NegativeBinomial(start, chosen, rate)
     if name == DirichletMultinomial.name:
         return DirichletMultinomial(
-            torch.zeros(1) if log_concentration is None else log_concentration
+            torch.zeros(1, dtype=torch.float32) if log_concentration is None else log_concentration
         )
     return LIKELIHOODS[name]()
 

@@ -113,7 +113,9 @@ class Likelihood(nn.Module, ABC):
 
     def typical_exposure(self, size: float) -> float:
         """s of a typical row, whose total count is known, or the exposure given with it."""
-        return 1.0 if self.exposed == "unit" else float(self.scaled(torch.tensor([size]).double()))
+        if self.exposed == "unit":
+            return 1.0
+        return float(self.scaled(torch.tensor([size], dtype=torch.float32).double()))
 
     def independent(self, exposure: float) -> float:
         """How many tokens that know nothing of each other say as much as a row of this exposure.
