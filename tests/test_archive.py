@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longtail import archive
+from longtail import archive, folders
 from longtail.archive import FORMAT_VERSION, Archive, read_archive, write_archive
 from longtail.errors import ArchiveError, ArchiveWriteError
 
@@ -198,6 +198,7 @@ def test_a_failure_between_the_two_renames(folder, monkeypatch, error):
         return rename(self, target)
 
     monkeypatch.setattr(type(folder), "rename", fail)
+    monkeypatch.setattr(folders, "_exchange", lambda *names: False)
     with pytest.raises((ArchiveWriteError, KeyboardInterrupt)):
         write_archive(folder, example(2.0))
     assert (read_archive(folder).tensors["a.b"] == 1).all()

@@ -448,6 +448,8 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
             f"reading: {read['scan_seconds']:.0f} s before training, and "
             f"{read['reading_share']:.1%} of the time of training"
         )
-    lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
+    lines.append(
+        f"latent dimensions in use: {record.active_kl} of {model.parameters_['n_components']}"
+    )
     lines.append(f"model: {out}")
     result("\n".join(lines))

@@ -26,12 +26,12 @@ from longtail.estimator.exposures import GIVEN, take_exposures, typical_size
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import resolve_device
-from longtail.estimator.parameters import check_parameters, training_config
+from longtail.estimator.parameters import check_parameters, fit_parameters, training_config
 from longtail.estimator.prepare import require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
 from longtail.estimator.running import RunningCounts
-from longtail.estimator.saved import to_archive
+from longtail.estimator.saved import check_opens, to_archive
 from longtail.estimator.start import Start, start_on_rows
 from longtail.estimator.streaming import start_on_stream
 from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
@@ -178,6 +178,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Names of the features.
     transform_ : FeatureTransform
         Fitted on the training rows.
+    parameters_ : dict
+        Parameters of the fit. `set_params` changes those of the next one; what only says how rows
+        are read, scored and shown (`eval_refine_steps`, `eval_samples`, `batch_size`, `counts`,
+        `device`, `verbose`) is not among them and changes at once.
     unigram_ : ndarray of shape (V,)
         Training-set frequencies, the floor of every evaluation.
     history_ : History
@@ -202,6 +206,20 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     >>> model.transform(X).shape
     (200, 5)
     """
+
+    network_: HybridModel
+    parameters_: dict[str, Any]
+    vocabulary_: Vocabulary
+    transform_: FeatureTransform
+    unigram_: npt.NDArray[np.float64]
+    history_: History
+    read_settings_: ReadSettings | None
+    seed_: int
+    fit_info_: dict[str, Any]
+    running_: RunningCounts | None
+    update_report_: UpdateReport | None
+    n_features_in_: int
+    n_iter_: int
 
     def __init__(
         self,
@@ -317,9 +335,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         begin = start_on_stream if isinstance(X, CountStream) else start_on_rows
         start = begin(parameters, X, valid, seed)
         result = self._train(
-            start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
+            start, parameters, seed, callbacks, checkpoint, checkpoint_every, resume, processes
         )
         self.set_fitted(
+            parameters=parameters,
             network=start.network,
             vocabulary=start.vocabulary,
             transform=start.transform,
@@ -422,20 +441,31 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed: int,
         fit_info: dict[str, Any],
         running: RunningCounts | None = None,
+        parameters: dict[str, Any] | None = None,
     ) -> None:
-        """Take a fitted state: what `fit` ends with, and what opening a saved model restores."""
-        self.network_ = network.to(resolve_device(self.device)).requires_grad_(False)
-        self.vocabulary_ = vocabulary
-        self.transform_ = transform
-        self.unigram_ = unigram
-        self.history_ = history
-        self.read_settings_ = read_settings
-        self.seed_ = seed
-        self.fit_info_ = fit_info
-        self.running_ = running
-        self.update_report_: UpdateReport | None = None
-        self.n_features_in_ = len(vocabulary)
-        self.n_iter_ = len(history)
+        """Take a fitted state: what `fit` ends with, and what opening a saved model restores.
+
+        `parameters` are those of the fit; the present ones if not given.
+        """
+        if parameters is None:
+            parameters = self.get_params(deep=False)
+        fitted = {
+            "network_": network.to(resolve_device(self.device)).requires_grad_(False),
+            "parameters_": fit_parameters(parameters),
+            "vocabulary_": vocabulary,
+            "transform_": transform,
+            "unigram_": unigram,
+            "history_": history,
+            "read_settings_": read_settings,
+            "seed_": seed,
+            "fit_info_": fit_info,
+            "running_": running,
+            "update_report_": None,
+            "n_features_in_": len(vocabulary),
+            "n_iter_": len(history),
+        }
+        # All at once: an interruption leaves the earlier state or this one.
+        self.__dict__.update(fitted)
 
     def _draw_seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
@@ -445,6 +475,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _train(
         self,
         start: Start,
+        parameters: dict[str, Any],
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
@@ -452,7 +483,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         resume: bool,
         processes: Processes,
     ) -> FitResult:
-        config = training_config(self.get_params(deep=False), seed)
+        config = training_config(parameters, seed)
         store = None if checkpoint is None else CheckpointStore(checkpoint, start.fingerprint)
         bar = ProgressBar() if self.verbose else None
         try:
@@ -511,13 +542,13 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         counts = self._aligned(X)
         settings = self._refine_settings(refine_steps)
         seed = whole("seed", self.seed_ if seed is None else seed, 0)
-        device = self._device
+        device, kl_weight = self._device, float(self.parameters_["kl_weight"])
         means, scales = [], []
         for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
             rows = Rows.from_batch(batch, device)
             start = self.network_.amortized(rows.features)
             psi = self.network_.refined(
-                rows.counts, start, rows.noise_key(seed), settings, float(self.kl_weight)
+                rows.counts, start, rows.noise_key(seed), settings, kl_weight
             )
             means.append(psi.mean.cpu().numpy())
             scales.append(psi.scale.cpu().numpy())
@@ -759,7 +790,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         likelihood = self.network_.generative.likelihood
         if totals is None:
             size = typical_size(self)
-            if self.exposure != GIVEN:
+            if self.parameters_["exposure"] != GIVEN:
                 size = likelihood.typical_exposure(max(1, round(size)))
             totals = size
         seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -789,8 +820,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_fitted()
         counts = CountMatrix.from_any(X, counts=self.counts)
-        require_values(self.likelihood, counts)
-        counts = take_exposures(self.exposure, counts, stacklevel=4)
+        require_values(self.parameters_["likelihood"], counts)
+        counts = take_exposures(self.parameters_["exposure"], counts, stacklevel=4)
         if not (counts.vocabulary.named and self.vocabulary_.named):
             if counts.n_features != self.n_features_in_:
                 raise DataError(
@@ -810,12 +841,16 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def save(self, path: str | Path) -> None:
         """Write the model to a folder; an earlier model there is replaced.
 
+        Parameters of the fit are saved as they were then (`parameters_`), the others as they are.
+        What was written is opened and compared before it replaces anything.
+
         Raises
         ------
-        NotFittedError, ArchiveError
+        NotFittedError, ParameterError, ArchiveError
         """
         self.check_fitted()
-        write_archive(path, to_archive(self))
+        archive = to_archive(self)
+        write_archive(path, archive, check=lambda written: check_opens(written, archive))
 
     def check_fitted(self) -> None:
         """Check that there is a fitted state.
@@ -843,7 +878,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _device(self) -> torch.device:
-        return next(self.network_.parameters()).device
+        device = resolve_device(self.device)
+        self.network_.to(device)  # nothing to do, unless `device` has been changed
+        return device
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -866,4 +903,4 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
         steps = whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
-        return RefineSettings(steps, self.refine_method)
+        return RefineSettings(steps, self.parameters_["refine_method"])
