@@ -87,6 +87,7 @@ def at_typical_exposure(model: NonlinearFactorAnalysis, counts: CountMatrix) -> 
     That is the median of the training rows'. Rows that have exposures keep them; a model that does
     not use any gets the rows as they are.
     """
+    model.check_fitted()
     if model.parameters_["exposure"] != GIVEN or counts.exposure is not None:
         return counts
     return counts.with_exposure(np.full(counts.n_rows, typical_size(model)))
