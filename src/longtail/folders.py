@@ -65,7 +65,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 def _lock(path: Path, *, wait: bool) -> BinaryIO | None:
     """Open and lock the file; None where there are no locks."""
     while fcntl is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # `exist_ok` fails if it is removed at this moment
+            path.parent.mkdir(parents=True)
         try:
             file = path.open("ab")
         except FileNotFoundError:
