@@ -365,7 +365,7 @@ def test_a_place_that_cannot_be_written_is_named(folder, monkeypatch):
     monkeypatch.setattr(folders, "_exchange", lambda *names: False)
     kill_between_the_renames(folder)
     monkeypatch.setattr(type(folder), "rename", full_disk)
-    with pytest.raises(ArchiveError, match=r"is in .*\.model\.saving.*move its folder"):
+    with pytest.raises(ArchiveError, match=r"is in .*\.model\.saving.*move the folder"):
         read_archive(folder)
 
 

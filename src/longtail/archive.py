@@ -111,7 +111,7 @@ def write_archive(
     except (ArchiveError, SafetensorError, TypeError, ValueError) as error:
         raise ArchiveWriteError(
             f"The model is not written to {path}, since it could not be opened from there as it "
-            f"is: {error}. Nothing that was there has changed."
+            f"is: {str(error).rstrip('.')}. Nothing that was there has changed."
         ) from error
 
 
@@ -162,10 +162,11 @@ def _recover(target: Path) -> bool:
         If it cannot be moved.
     """
     target = target.resolve()
-    if target.exists() or not target.with_name(f".{target.name}.saving").is_dir():
+    work = target.with_name(f".{target.name}.saving")
+    if target.exists() or not any((work / name).is_dir() for name in ("new", "old")):
         return False
     try:
-        with _workplace(target, wait=False) as work:
+        with _workplace(target, wait=False):
             _put_back(target, work)
             if target.exists():
                 shutil.rmtree(work, ignore_errors=True)
@@ -173,9 +174,8 @@ def _recover(target: Path) -> bool:
         return False
     except OSError as error:
         raise ArchiveError(
-            f"A process was killed while it saved {target}. The model is in "
-            f"{target.with_name(f'.{target.name}.saving')}, and cannot be moved ({error}): move "
-            "its folder `new` or `old` to the place."
+            f"A process was killed while it saved {target}. The model is in {work}, and cannot be "
+            f"moved ({error}): move the folder `new` there, or else `old`, to {target}."
         ) from error
     return target.exists()
 

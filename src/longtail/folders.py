@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +21,15 @@ __all__ = ["BusyError", "flush", "locked", "put_in_place"]
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fs.h
 _RENAME_SWAP = 2  # macOS, sys/stdio.h
 
-_HELD: ContextVar[frozenset[Path]] = ContextVar("locks held by this thread", default=frozenset())
+
+class _Held(threading.local):
+    """Locks of this thread."""
+
+    def __init__(self) -> None:
+        self.paths: set[Path] = set()
+
+
+_HELD = _Held()
 
 
 class BusyError(Exception):
@@ -49,15 +57,15 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         If the file cannot be made.
     """
     path = path.resolve()
-    if path in _HELD.get():
+    if path in _HELD.paths:
         yield
         return
     file = _lock(path, wait=wait)
-    token = _HELD.set(_HELD.get() | {path})
+    _HELD.paths.add(path)
     try:
         yield
     finally:
-        _HELD.reset(token)
+        _HELD.paths.discard(path)
         with file or nullcontext():
             path.unlink(missing_ok=True)
 

@@ -266,6 +266,13 @@ def test_scoring_parameters_are_used_at_once(fitted):
     np.testing.assert_array_equal(model.transform(words()), mean)
 
 
+def test_a_device_that_is_not_here_can_be_set_back(fitted, expected):
+    model = copy.deepcopy(fitted).set_params(device="cuda:99")
+    with pytest.raises(ParameterError, match="device 'cuda:99' is not available"):
+        model.transform(words())
+    assert same_answers(answers(model.set_params(device="cpu:0")), expected)
+
+
 def test_a_schedule_that_is_changed_in_place(tmp_path):
     steps = [[0, 0], [2, 1]]
     model = small(refine_steps=steps).fit(words())

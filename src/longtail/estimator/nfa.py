@@ -220,6 +220,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     update_report_: UpdateReport | None
     n_features_in_: int
     n_iter_: int
+    _device_name: str
 
     def __init__(
         self,
@@ -314,8 +315,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Called during training.
         checkpoint
             Folder for a checkpoint after every epoch, and within it every `checkpoint_every`
-            seconds. The last one stays when the fit is done: delete the folder once the model is
-            saved. SIGINT and SIGTERM wait until the batch is done and its checkpoint written.
+            seconds, of one fit at a time. Without `resume`, the first replaces earlier ones. The
+            last one stays when the fit is done: delete the folder once the model is saved. SIGINT
+            and SIGTERM wait until the batch is done and its checkpoint written.
         checkpoint_every
             Seconds.
         resume
@@ -451,6 +453,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             parameters = self.get_params(deep=False)
         fitted = {
             "network_": network.to(resolve_device(self.device)).requires_grad_(False),
+            "_device_name": self.device,
             "parameters_": fit_parameters(parameters),
             "vocabulary_": vocabulary,
             "transform_": transform,
@@ -878,9 +881,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _device(self) -> torch.device:
-        device = resolve_device(self.device)
-        self.network_.to(device)  # nothing to do, unless `device` has been changed
-        return device
+        if self._device_name != self.device:  # changed by `set_params`
+            self.network_.to(resolve_device(self.device))
+            self._device_name = self.device
+        return next(self.network_.parameters()).device
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

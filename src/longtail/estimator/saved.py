@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["check_opens", "from_archive", "load", "saved_parameters", "to_archive"]
 
 _KIND = "NonlinearFactorAnalysis"
+# What parts raise that do not fit together.
+_UNFIT = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, LongtailError)
 
 
 def load(path: str | Path) -> NonlinearFactorAnalysis:
@@ -98,7 +100,11 @@ def check_opens(written: Archive, archive: Archive) -> None:
         If not.
     """
     here, there = (_on_cpu(a) for a in (archive, written))
-    require_same(here, to_archive(from_archive(there, Path("the folder"))))
+    try:
+        again = to_archive(_opened(there))
+    except _UNFIT as error:
+        raise ArchiveError(str(error)) from error
+    require_same(here, again)
 
 
 def _on_cpu(archive: Archive) -> Archive:
@@ -109,25 +115,29 @@ def _on_cpu(archive: Archive) -> Archive:
 
 def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
     """Make the estimator that an archive describes; `path` is for messages."""
-    from longtail.estimator.nfa import NonlinearFactorAnalysis
-
-    config = archive.config
     try:
-        if config["kind"] != _KIND:
-            raise ValueError(f"kind is {config['kind']!r}")
-        model = NonlinearFactorAnalysis(**_current(config))
-        model.check_parameters()
-        _settle_device(model)
-        vocabulary = Vocabulary(archive.vocabulary, archive.descriptions)
-        if not config["named_features"]:
-            vocabulary = Vocabulary.positional(len(vocabulary))
-        read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
-        _restore(model, archive, vocabulary, read)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, LongtailError) as error:
+        return _opened(archive)
+    except _UNFIT as error:
         raise ArchiveError(
             f"{path} does not describe a model that can be opened: {error}. "
             "The files are not those that were saved together; save or copy the model again."
         ) from error
+
+
+def _opened(archive: Archive) -> NonlinearFactorAnalysis:
+    from longtail.estimator.nfa import NonlinearFactorAnalysis
+
+    config = archive.config
+    if config["kind"] != _KIND:
+        raise ValueError(f"kind is {config['kind']!r}")
+    model = NonlinearFactorAnalysis(**_current(config))
+    model.check_parameters()
+    _settle_device(model)
+    vocabulary = Vocabulary(archive.vocabulary, archive.descriptions)
+    if not config["named_features"]:
+        vocabulary = Vocabulary.positional(len(vocabulary))
+    read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
+    _restore(model, archive, vocabulary, read)
     return model
 
 
