@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import pickle
+import shutil
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from longtail import archive
+from longtail import archive, folders
 from longtail.archive import FORMAT_VERSION, Archive, read_archive, write_archive
-from longtail.errors import ArchiveError, ArchiveWriteError
+from longtail.errors import ArchiveError, ArchiveWriteError, DataWarning
+from tests.kills import every_kill, killed_after
 
 FILES = ["config.json", "weights.safetensors", "vocabulary.json", "history.json"]
 
@@ -198,6 +206,7 @@ def test_a_failure_between_the_two_renames(folder, monkeypatch, error):
         return rename(self, target)
 
     monkeypatch.setattr(type(folder), "rename", fail)
+    monkeypatch.setattr(folders, "_exchange", lambda *names: False)
     with pytest.raises((ArchiveWriteError, KeyboardInterrupt)):
         write_archive(folder, example(2.0))
     assert (read_archive(folder).tensors["a.b"] == 1).all()
@@ -271,3 +280,203 @@ def test_altered_or_missing_descriptions(folder):
     (folder / "descriptions.json").unlink()
     with pytest.raises(ArchiveError, match="incomplete"):
         read_archive(folder)
+
+
+# --- killed --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["one step", "two steps"])
+def exchanging(request, monkeypatch):
+    if request.param == "two steps":
+        monkeypatch.setattr(folders, "_exchange", lambda *names: False)
+
+
+def value_of(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        return read_archive(folder).tensors["a.b"][0, 0]
+
+
+def nothing_else(folder):
+    return [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.usefixtures("exchanging")
+def test_a_kill_leaves_the_old_model_or_the_new_one(folder, opened):
+    values = []
+    for begin in every_kill(lambda: write_archive(folder, example(2.0))):
+        begin()
+        if opened:
+            values.append(value_of(folder))
+            assert value_of(folder) == values[-1]
+        write_archive(folder, example(1.0))
+        assert nothing_else(folder)
+        assert value_of(folder) == 1
+    assert not opened or (values == sorted(values) and {*values} == {1, 2})
+
+
+def test_a_kill_of_the_first_save(tmp_path):
+    folder, values = tmp_path / "model", []
+    for begin in every_kill(lambda: write_archive(folder, example(2.0))):
+        begin()
+        try:
+            values.append(value_of(folder))
+        except ArchiveError:
+            values.append(0)
+        assert values == sorted(values)
+        write_archive(folder, example(1.0))
+        assert nothing_else(folder)
+        shutil.rmtree(folder)
+    assert {*values} == {0, 2}
+
+
+def test_a_kill_of_what_puts_the_model_back(folder, monkeypatch):
+    monkeypatch.setattr(folders, "_exchange", lambda *names: False)
+    steps = kill_between_the_renames(folder)
+    for begin in every_kill(lambda: value_of(folder)):
+        begin()
+        assert value_of(folder) == 2
+        write_archive(folder, example(1.0))
+        assert nothing_else(folder)
+        with killed_after(steps):
+            write_archive(folder, example(2.0))
+        assert not folder.exists()
+
+
+def kill_between_the_renames(folder):
+    for steps, begin in enumerate(every_kill(lambda: write_archive(folder, example(2.0)))):
+        begin()
+        if not folder.exists():
+            return steps
+        write_archive(folder, example(1.0))
+    raise AssertionError("never between them")
+
+
+def test_putting_back_is_told(folder, monkeypatch):
+    monkeypatch.setattr(folders, "_exchange", lambda *names: False)
+    kill_between_the_renames(folder)
+    with pytest.warns(DataWarning, match="killed while it saved .*model"):
+        read_archive(folder)
+    assert nothing_else(folder)
+
+
+def test_a_place_that_cannot_be_written_is_named(folder, monkeypatch):
+    monkeypatch.setattr(folders, "_exchange", lambda *names: False)
+    kill_between_the_renames(folder)
+    monkeypatch.setattr(type(folder), "rename", full_disk)
+    with pytest.raises(ArchiveError, match=r"is in .*\.model\.saving.*move the folder"):
+        read_archive(folder)
+
+
+def test_a_reader_never_misses_the_model(folder):
+    seen = []
+    for begin in every_kill(lambda: write_archive(folder, example(2.0))):
+        begin()
+        seen.append((folder / "manifest.json").exists())
+    assert all(seen)
+
+
+def test_what_a_live_process_makes_is_left_alone(folder, monkeypatch):
+    monkeypatch.setattr(folders, "_exchange", lambda *names: False)
+    kill_between_the_renames(folder)
+    held = (folder.parent / ".model.lock").open("ab")  # as another process would
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(ArchiveError, match="not a saved model"):
+        read_archive(folder)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_archive, folder, example(3.0))
+        with pytest.raises(TimeoutError):
+            writing.result(timeout=0.2)
+        assert not folder.exists()
+        held.close()
+        writing.result(timeout=60)
+    assert value_of(folder) == 3
+    assert nothing_else(folder)
+
+
+def test_many_at_once(folder):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda value: write_archive(folder, example(value)), range(1, 20)))
+    assert value_of(folder) in range(1, 20)
+    assert nothing_else(folder)
+
+
+KILLED = """
+import os, signal, sys
+from longtail import archive, folders
+from tests.test_archive import example
+
+def stop(self, target, rename=archive.Path.rename):
+    if self.name == "new":
+        print("ready", flush=True)
+        signal.pause()
+    return rename(self, target)
+
+folders._exchange = lambda *names: False
+archive.Path.rename = stop
+archive.write_archive(sys.argv[1], example(2.0))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_really_killed(folder):
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    root = Path(__file__).parents[1]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    assert not folder.exists()
+    with pytest.raises(ArchiveError, match="not a saved model"):
+        read_archive(folder)  # it is alive
+    process.kill()
+    process.communicate(timeout=60)
+    assert value_of(folder) == 2
+    assert nothing_else(folder)
+
+
+def test_a_link_stays_a_link(folder, tmp_path):
+    link = tmp_path / "here" / "link"
+    link.parent.mkdir()
+    link.symlink_to(folder, target_is_directory=True)
+    write_archive(link, example(2.0))
+    assert link.is_symlink()
+    assert value_of(folder) == value_of(link) == 2
+    assert nothing_else(link)
+
+
+# --- what could not be opened --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"config": {"x": float("nan")}},
+        {"config": {"x": object()}},
+        {"vocabulary": ["w", 3]},
+        {"vocabulary": ["\ud83d"]},
+        {"descriptions": {"of nothing": "known"}},
+        {"tensors": {"a": np.array(["text"])}},
+    ],
+)
+def test_what_could_not_be_opened_replaces_nothing(folder, wrong):
+    with pytest.raises(ArchiveWriteError, match=r"could not be opened.*has changed"):
+        write_archive(folder, replace(example(2.0), **wrong))
+    assert value_of(folder) == 1
+    assert nothing_else(folder)
+
+
+def test_a_check_that_fails(tmp_path):
+    def check(written):
+        assert written.tensors["a.b"][0, 0] == 2
+        raise ArchiveError("not the same")
+
+    with pytest.raises(ArchiveWriteError, match="not the same"):
+        write_archive(tmp_path / "model", example(2.0), check=check)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_comes_back_bitwise(tmp_path):
+    nan = np.array([0x7FC00001, 0x7FC00002], dtype=np.uint32).view(np.float32)
+    write_archive(tmp_path / "model", replace(example(), tensors={"a": nan}))
+    back = read_archive(tmp_path / "model").tensors["a"]
+    assert back.tobytes() == nan.tobytes()

@@ -70,7 +70,7 @@ def test_cells_and_genes_are_annotated(model, tmp_path, container):
     about = again.uns["longtail"]
     assert about["annotation"]["cells"] == 30
     assert about["parameters"]["likelihood"] == "negative_binomial"
-    assert about["parameters"]["refine_steps"] == "[(0, 0), (1, 2)]"
+    assert about["parameters"]["refine_steps"] == "[[0, 0], [1, 2]]"
     record = model.history_[model.fit_info_["best_epoch"] - 1]
     assert about["validation"]["rows"] == 12
     found = about["validation"]["elbo_refined.nats_per_row"]

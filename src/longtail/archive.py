@@ -16,9 +16,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,9 +30,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from longtail.errors import ArchiveError, ArchiveWriteError
+from longtail.errors import ArchiveError, ArchiveWriteError, DataWarning
+from longtail.folders import BusyError, flush, locked, put_in_place
 
-__all__ = ["FORMAT_VERSION", "Archive", "check_replaceable", "read_archive", "write_archive"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Archive",
+    "check_replaceable",
+    "read_archive",
+    "require_same",
+    "write_archive",
+]
 
 FORMAT_VERSION = 2
 
@@ -67,8 +78,17 @@ class Archive:
     descriptions: dict[str, str] = field(default_factory=dict)
 
 
-def write_archive(path: str | Path, archive: Archive) -> None:
+def write_archive(
+    path: str | Path, archive: Archive, *, check: Callable[[Archive], None] | None = None
+) -> None:
     """Write a saved model, whole or not at all; an earlier model there is replaced.
+
+    What was written is read back and compared before it replaces anything.
+
+    Parameters
+    ----------
+    check
+        Called with what was read back; an ArchiveError of it ends the writing.
 
     Raises
     ------
@@ -76,32 +96,124 @@ def write_archive(path: str | Path, archive: Archive) -> None:
         If the folder holds something other than a saved model, or cannot be written. What was
         there stays.
     """
-    target = Path(path)
-    check_replaceable(target)
+    target = Path(path).resolve()  # a link stays, and the model that it leads to is replaced
+    check_replaceable(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(
-            prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True
-        ) as work:
-            _put(target, Path(work), archive)
+        with _workplace(target, wait=True) as work:
+            _put_back(target, work)
+            _replace(target, work, archive, check)
     except OSError as error:
         raise ArchiveWriteError(
-            f"The model could not be written to {target}: {error}. Free some space or choose "
+            f"The model could not be written to {path}: {error}. Free some space or choose "
             "another folder; nothing that was there has changed."
+        ) from error
+    except (ArchiveError, SafetensorError, TypeError, ValueError) as error:
+        raise ArchiveWriteError(
+            f"The model is not written to {path}, since it could not be opened from there as it "
+            f"is: {str(error).rstrip('.')}. Nothing that was there has changed."
         ) from error
 
 
-def _put(target: Path, work: Path, archive: Archive) -> None:
-    partial, previous = work / "new", work / "old"
-    partial.mkdir()
-    _write_files(partial, archive)
+def _replace(
+    target: Path, work: Path, archive: Archive, check: Callable[[Archive], None] | None
+) -> None:
+    partial, new, old = work / "partial", work / "new", work / "old"
+    shutil.rmtree(work, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        if target.exists():
-            target.rename(previous)
-        partial.rename(target)
+        _write_files(partial, archive)
+        _check_written(partial, archive, check)
+        partial.rename(new)  # from here on it may be put in place after a kill
+        put_in_place(new, target, old)
     finally:
-        if previous.exists() and not target.exists():
-            previous.rename(target)
+        if target.exists() or not old.exists():
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _workplace(target: Path, *, wait: bool) -> Iterator[Path]:
+    """Hold the hidden folder beside a model where its successor is made.
+
+    A process that is killed leaves the folder, and the next one to write there removes it.
+    """
+    with locked(target.with_name(f".{target.name}.lock"), wait=wait):
+        yield target.with_name(f".{target.name}.saving")
+
+
+def _put_back(target: Path, work: Path) -> None:
+    """Put a whole model back in its place, if the exchange was broken off in the middle."""
+    if target.exists():
+        return
+    for model in (work / "new", work / "old"):
+        with suppress(ArchiveError):
+            _read_folder(model)
+            model.rename(target)
+            flush(target.parent)
+            return
+
+
+def _recover(target: Path) -> bool:
+    """Put back what a killed process has left beside `target`; whether there was something.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be moved.
+    """
+    target = target.resolve()
+    work = target.with_name(f".{target.name}.saving")
+    if target.exists() or not any((work / name).is_dir() for name in ("new", "old")):
+        return False
+    try:
+        with _workplace(target, wait=False):
+            _put_back(target, work)
+            if target.exists():
+                shutil.rmtree(work, ignore_errors=True)
+    except BusyError:  # a live process makes a model
+        return False
+    except OSError as error:
+        raise ArchiveError(
+            f"A process was killed while it saved {target}. The model is in {work}, and cannot be "
+            f"moved ({error}): move the folder `new` there, or else `old`, to {target}."
+        ) from error
+    return target.exists()
+
+
+def _check_written(folder: Path, archive: Archive, check: Callable[[Archive], None] | None) -> None:
+    written = _read_folder(folder)
+    config = {"format_version": FORMAT_VERSION} | archive.config
+    require_same(replace(archive, config=config), written)
+    if check is not None:
+        check(written)
+
+
+def require_same(expected: Archive, given: Archive) -> None:
+    """Check that two archives agree in all but the model card: tensors bitwise.
+
+    Raises
+    ------
+    ArchiveError
+        If they do not; names the parts that differ.
+    """
+    names = ("config", "vocabulary", "history", "descriptions")
+    wrong = [n for n in names if _json(getattr(expected, n)) != _json(getattr(given, n))]
+    ours, theirs = expected.tensors, given.tensors
+    wrong += sorted(
+        name
+        for name in ours.keys() | theirs.keys()
+        if name not in ours or name not in theirs or not _same_bits(ours[name], theirs[name])
+    )
+    if wrong:
+        raise ArchiveError(f"these parts do not come back as they were: {', '.join(wrong)}")
+
+
+def _same_bits(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> bool:
+    """Whether two arrays agree in type, shape and every bit."""
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    ours, theirs = (np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in (first, second))
+    return bool(np.array_equal(ours, theirs))
 
 
 def check_replaceable(path: str | Path) -> None:
@@ -148,6 +260,7 @@ def _write_files(folder: Path, archive: Archive) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+    flush(folder)
 
 
 def _json(value: Any, indent: int | None = 1) -> bytes:
@@ -157,6 +270,9 @@ def _json(value: Any, indent: int | None = 1) -> bytes:
 def read_archive(path: str | Path) -> Archive:
     """Open a saved model, checking every file but the model card against the manifest.
 
+    The checksums detect accidents, not attackers. If a process was killed while it replaced the
+    model, the whole model that it left is put in its place first.
+
     Raises
     ------
     ArchiveError
@@ -164,6 +280,17 @@ def read_archive(path: str | Path) -> Archive:
         altered.
     """
     folder = Path(path)
+    if _recover(folder):
+        warnings.warn(
+            f"A process was killed while it saved {folder}: the whole model that it left is now in "
+            "its place.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return _read_folder(folder)
+
+
+def _read_folder(folder: Path) -> Archive:
     if not (folder / _MANIFEST).is_file():
         what = "has no manifest.json" if folder.is_dir() else "is not a folder"
         raise ArchiveError(

@@ -18,6 +18,7 @@ from longtail.data.counts import Unseen
 from longtail.data.unseen import NOTHING_UNSEEN
 from longtail.errors import DataError, DataWarning, MissingExtraError, ParameterError, WriteError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.saved import saved_parameters
 from longtail.introspection import embeddings
 
 __all__ = ["Annotation", "annotate", "annotate_rows", "read_anndata", "write_h5ad"]
@@ -203,7 +204,7 @@ def annotate_rows(
             "refine_steps": steps,
             "seed": model.seed_ if seed is None else seed,
             "annotation": annotation.to_dict(),
-            "parameters": model.get_params(deep=False),
+            "parameters": saved_parameters(model),
             "fit": model.fit_info_,
             "validation": _validation(model),
         }

@@ -272,7 +272,8 @@ def test_rows_made_up_for_a_question_have_a_typical_exposure(fitted):
     assert at_typical_exposure(fitted, bag).exposure == fitted.fit_info_["median_exposure"]
     own = bag.with_exposure([3.0])
     assert at_typical_exposure(fitted, own) is own
-    assert at_typical_exposure(small(), bag) is bag
+    other = small(epochs=1).fit(np.ones((2, 6))).set_params(exposure="given")
+    assert at_typical_exposure(other, bag) is bag
 
 
 # --- going on ----------------------------------------------------------------------------------

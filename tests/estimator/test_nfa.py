@@ -446,7 +446,7 @@ def test_posteriors_follow_the_kl_weight_and_bounds_do_not():
     model = small(epochs=10, learning_rate=0.02).fit(words())
     score = model.score(words())
     wide = model.posterior(words())
-    model.set_params(kl_weight=0.1)
+    model.parameters_["kl_weight"] = 0.1
     narrow = model.posterior(words())
     assert (narrow.scale < wide.scale).mean() > 0.9
     assert np.abs(narrow.mean).sum() > np.abs(wide.mean).sum()

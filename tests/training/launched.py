@@ -6,6 +6,7 @@ Several processes run the same scenarios one after another and leave what came o
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -89,7 +90,7 @@ def scenarios(folder):
         network, result = run(processes=processes, **variant)
         write(folder, name, processes, network.state_dict(), facts(result))
     resumed(folder, processes)
-    for error in (broken_rows, full_disk, callback_at_fault, terminated, other_data):
+    for error in (broken_rows, full_disk, callback_at_fault, terminated, other_data, in_use):
         told(folder, processes, error)
 
 
@@ -170,6 +171,16 @@ def terminated(folder, processes):
 def other_data(folder, processes):
     store = CheckpointStore(Path(folder, "other"), f"of process {processes.rank}")
     run(processes=processes, checkpoints=store)
+
+
+def in_use(folder, processes):
+    """Another fit uses the folder, which the first process alone looks at."""
+    path = Path(folder, "in use")
+    path.mkdir(exist_ok=True)
+    with (path / ".lock").open("ab") as held:
+        if processes.is_first:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        run(processes=processes, checkpoints=CheckpointStore(path, "f"))
 
 
 def hang(folder):

@@ -114,6 +114,7 @@ FAILURES = {
     "broken_rows": (["NonFiniteError"] * 2, "in epoch 1, batch 2, update 2: in log σ² of ψ"),
     "full_disk": (["CheckpointWriteError"] * 2, "No space left on device"),
     "callback_at_fault": (["ZeroDivisionError", "ProcessError"], "by a callback"),
+    "in_use": (["CheckpointError"] * 2, "Another fit is running with the checkpoints in"),
     "other_data": (["ProcessError"] * 2, "Process 1 has other data or settings than process 0"),
 }
 

@@ -331,34 +331,42 @@ def fit(
     options = dict(locals())
     from longtail.archive import check_replaceable
     from longtail.training import join_processes
+    from longtail.training.checkpoint import CheckpointStore
+    from longtail.training.fit import locked_by_first
 
     check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
     processes = join_processes(device, timeout=process_timeout)
-    with muted(not processes.is_first), pass_progress() as progress:
-        checkpoint = out.with_name(out.name + ".checkpoint")
-        if checkpoint.exists() and not resume:
-            log(
-                f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its first "
-                "ten minutes, replaces it; to go on with it, interrupt now and add --resume."
-            )
-        reading = _read_settings(options)
-        found = open_rows(data, valid, options, reading, progress, processes.world)
-        if found is None:
-            found = read_rows(Path(data), None if valid is None else Path(valid), options)
-        rows, held_out = found
-        started = time.perf_counter()
-        try:
-            model.fit(
-                rows, valid=held_out, checkpoint=checkpoint, resume=resume, processes=processes
-            )
-        except Interrupted:
-            raise Interrupted(
-                f"What was done is kept in {checkpoint}: repeat the command with --resume."
-            ) from None
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    store = CheckpointStore(checkpoint, "")
+    # Until the model is saved: another fit with this --out would take the checkpoint away.
+    with locked_by_first(store, processes):
+        with muted(not processes.is_first), pass_progress() as progress:
+            if store.exists() and not resume:
+                log(
+                    f"notice: {checkpoint} is from an unfinished fit. The first epoch, or its "
+                    "first ten minutes, replaces it; to go on with it, interrupt now and add "
+                    "--resume."
+                )
+            reading = _read_settings(options)
+            found = open_rows(data, valid, options, reading, progress, processes.world)
+            if found is None:
+                found = read_rows(Path(data), None if valid is None else Path(valid), options)
+            rows, held_out = found
+            started = time.perf_counter()
+            try:
+                model.fit(
+                    rows, valid=held_out, checkpoint=checkpoint, resume=resume, processes=processes
+                )
+                if processes.is_first:
+                    model.save(out)
+            except Interrupted:
+                raise Interrupted(
+                    f"What was done is kept in {checkpoint}: repeat the command with --resume."
+                ) from None
+        if processes.is_first:
+            store.clear()
     if processes.is_first:
-        model.save(out)
-        _clear(checkpoint)
         _report_fit(model, out, time.perf_counter() - started, json)
 
 
@@ -410,12 +418,6 @@ def _read_valid(path: Path, rows: CountMatrix) -> CountMatrix:
     return held_out
 
 
-def _clear(checkpoint: Path) -> None:
-    from longtail.training.checkpoint import CheckpointStore
-
-    CheckpointStore(checkpoint, "").clear()
-
-
 def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json: bool) -> None:
     record = model.history_[model.fit_info_["best_epoch"] - 1]
     if json:
@@ -448,6 +450,8 @@ def _report_fit(model: NonlinearFactorAnalysis, out: Path, seconds: float, json:
             f"reading: {read['scan_seconds']:.0f} s before training, and "
             f"{read['reading_share']:.1%} of the time of training"
         )
-    lines.append(f"latent dimensions in use: {record.active_kl} of {model.n_components}")
+    lines.append(
+        f"latent dimensions in use: {record.active_kl} of {model.parameters_['n_components']}"
+    )
     lines.append(f"model: {out}")
     result("\n".join(lines))

@@ -253,7 +253,7 @@ def _transform_blocks(
     from longtail.scoring import Transform
 
     fitted, found = score_blocks(model, data, out, Transform(*settings), blocks, exposure_column)
-    k = int(fitted.n_components)
+    k = int(fitted.parameters_["n_components"])
     if json:
         print_json(summary(found, components=k))
     else:

@@ -44,7 +44,9 @@ def fitted_html(model: NonlinearFactorAnalysis) -> str:
     if len(model.history_) and "best_epoch" in info:
         kept = model.history_[info["best_epoch"] - 1]
         facts["parameters kept are those of epoch"] = str(info["best_epoch"])
-        facts["latent dimensions in use"] = f"{kept.active_kl} of {model.n_components}"
+        facts["latent dimensions in use"] = (
+            f"{kept.active_kl} of {model.parameters_['n_components']}"
+        )
         if kept.valid_nats_per_row is not None:
             facts["validation ELBO at ψ*, nats a row"] = f"{kept.valid_nats_per_row:.2f}"
     table = pl.DataFrame({"fitted": list(facts), "": list(facts.values())})

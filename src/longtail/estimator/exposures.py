@@ -77,7 +77,7 @@ def refuse_streamed(exposure: str, stream: CountStream) -> None:
 
 def typical_size(model: NonlinearFactorAnalysis) -> float:
     """Median over training rows of what `Likelihood.typical_exposure` takes: s given, or N_d."""
-    kind = "median_exposure" if model.exposure == GIVEN else "median_total"
+    kind = "median_exposure" if model.parameters_["exposure"] == GIVEN else "median_total"
     return float(model.fit_info_[kind])
 
 
@@ -87,6 +87,7 @@ def at_typical_exposure(model: NonlinearFactorAnalysis, counts: CountMatrix) -> 
     That is the median of the training rows'. Rows that have exposures keep them; a model that does
     not use any gets the rows as they are.
     """
-    if model.exposure != GIVEN or counts.exposure is not None:
+    model.check_fitted()
+    if model.parameters_["exposure"] != GIVEN or counts.exposure is not None:
         return counts
     return counts.with_exposure(np.full(counts.n_rows, typical_size(model)))

@@ -27,12 +27,12 @@ from longtail.estimator.exposures import GIVEN, take_exposures, typical_size
 from longtail.estimator.generating import expected_counts, sampled_rows
 from longtail.estimator.inputs import latent_vectors, row_totals, whole
 from longtail.estimator.network import check_dtypes, resolve_device
-from longtail.estimator.parameters import check_parameters, training_config
+from longtail.estimator.parameters import check_parameters, fit_parameters, training_config
 from longtail.estimator.prepare import require_values, unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.recommending import rank_rows, recommend_rows
 from longtail.estimator.running import RunningCounts
-from longtail.estimator.saved import to_archive
+from longtail.estimator.saved import check_opens, to_archive
 from longtail.estimator.start import Start, start_on_rows
 from longtail.estimator.streaming import start_on_stream
 from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
@@ -180,6 +180,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Names of the features.
     transform_ : FeatureTransform
         Fitted on the training rows.
+    parameters_ : dict
+        Parameters of the fit. `set_params` changes those of the next one; what only says how rows
+        are read, scored and shown (`eval_refine_steps`, `eval_samples`, `batch_size`, `counts`,
+        `device`, `verbose`) is not among them and changes at once.
     unigram_ : ndarray of shape (V,)
         Training-set frequencies, the floor of every evaluation.
     history_ : History
@@ -204,6 +208,21 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     >>> model.transform(X).shape
     (200, 5)
     """
+
+    network_: HybridModel
+    parameters_: dict[str, Any]
+    vocabulary_: Vocabulary
+    transform_: FeatureTransform
+    unigram_: npt.NDArray[np.float64]
+    history_: History
+    read_settings_: ReadSettings | None
+    seed_: int
+    fit_info_: dict[str, Any]
+    running_: RunningCounts | None
+    update_report_: UpdateReport | None
+    n_features_in_: int
+    n_iter_: int
+    _device_name: str
 
     def __init__(
         self,
@@ -298,8 +317,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Called during training.
         checkpoint
             Folder for a checkpoint after every epoch, and within it every `checkpoint_every`
-            seconds. The last one stays when the fit is done: delete the folder once the model is
-            saved. SIGINT and SIGTERM wait until the batch is done and its checkpoint written.
+            seconds, of one fit at a time. Without `resume`, the first replaces earlier ones. The
+            last one stays when the fit is done: delete the folder once the model is saved. SIGINT
+            and SIGTERM wait until the batch is done and its checkpoint written.
         checkpoint_every
             Seconds.
         resume
@@ -320,9 +340,10 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         with neutral_torch():
             start = begin(parameters, X, valid, seed)
             result = self._train(
-                start, seed, callbacks, checkpoint, checkpoint_every, resume, processes
+                start, parameters, seed, callbacks, checkpoint, checkpoint_every, resume, processes
             )
         self.set_fitted(
+            parameters=parameters,
             network=start.network,
             vocabulary=start.vocabulary,
             transform=start.transform,
@@ -428,20 +449,32 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         seed: int,
         fit_info: dict[str, Any],
         running: RunningCounts | None = None,
+        parameters: dict[str, Any] | None = None,
     ) -> None:
-        """Take a fitted state: what `fit` ends with, and what opening a saved model restores."""
-        self.network_ = network.to(resolve_device(self.device)).requires_grad_(False)
-        self.vocabulary_ = vocabulary
-        self.transform_ = transform
-        self.unigram_ = unigram
-        self.history_ = history
-        self.read_settings_ = read_settings
-        self.seed_ = seed
-        self.fit_info_ = fit_info
-        self.running_ = running
-        self.update_report_: UpdateReport | None = None
-        self.n_features_in_ = len(vocabulary)
-        self.n_iter_ = len(history)
+        """Take a fitted state: what `fit` ends with, and what opening a saved model restores.
+
+        `parameters` are those of the fit; the present ones if not given.
+        """
+        if parameters is None:
+            parameters = self.get_params(deep=False)
+        fitted = {
+            "network_": network.to(resolve_device(self.device)).requires_grad_(False),
+            "_device_name": self.device,
+            "parameters_": fit_parameters(parameters),
+            "vocabulary_": vocabulary,
+            "transform_": transform,
+            "unigram_": unigram,
+            "history_": history,
+            "read_settings_": read_settings,
+            "seed_": seed,
+            "fit_info_": fit_info,
+            "running_": running,
+            "update_report_": None,
+            "n_features_in_": len(vocabulary),
+            "n_iter_": len(history),
+        }
+        # All at once: an interruption leaves the earlier state or this one.
+        self.__dict__.update(fitted)
 
     def _draw_seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
@@ -451,6 +484,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _train(
         self,
         start: Start,
+        parameters: dict[str, Any],
         seed: int,
         callbacks: Sequence[Callback],
         checkpoint: str | Path | None,
@@ -458,7 +492,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         resume: bool,
         processes: Processes,
     ) -> FitResult:
-        config = training_config(self.get_params(deep=False), seed)
+        config = training_config(parameters, seed)
         store = None if checkpoint is None else CheckpointStore(checkpoint, start.fingerprint)
         bar = ProgressBar() if self.verbose else None
         try:
@@ -517,14 +551,14 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         counts = self._aligned(X)
         settings = self._refine_settings(refine_steps)
         seed = whole("seed", self.seed_ if seed is None else seed, 0)
-        device = self._device
+        device, kl_weight = self._device, float(self.parameters_["kl_weight"])
         means, scales = [], []
         for batch in make_batches(counts, self.transform_, int(self.batch_size)).ordered():
             with neutral_torch():
                 rows = Rows.from_batch(batch, device)
                 start = self.network_.amortized(rows.features)
                 psi = self.network_.refined(
-                    rows.counts, start, rows.noise_key(seed), settings, float(self.kl_weight)
+                    rows.counts, start, rows.noise_key(seed), settings, kl_weight
                 )
                 means.append(psi.mean.cpu().numpy())
                 scales.append(psi.scale.cpu().numpy())
@@ -770,7 +804,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         likelihood = self.network_.generative.likelihood
         if totals is None:
             size = typical_size(self)
-            if self.exposure != GIVEN:
+            if self.parameters_["exposure"] != GIVEN:
                 size = likelihood.typical_exposure(max(1, round(size)))
             totals = size
         seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -800,8 +834,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_fitted()
         counts = CountMatrix.from_any(X, counts=self.counts)
-        require_values(self.likelihood, counts)
-        counts = take_exposures(self.exposure, counts, stacklevel=4)
+        require_values(self.parameters_["likelihood"], counts)
+        counts = take_exposures(self.parameters_["exposure"], counts, stacklevel=4)
         if not (counts.vocabulary.named and self.vocabulary_.named):
             if counts.n_features != self.n_features_in_:
                 raise DataError(
@@ -822,12 +856,16 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def save(self, path: str | Path) -> None:
         """Write the model to a folder; an earlier model there is replaced.
 
+        Parameters of the fit are saved as they were then (`parameters_`), the others as they are.
+        What was written is opened and compared before it replaces anything.
+
         Raises
         ------
-        NotFittedError, ArchiveError
+        NotFittedError, ParameterError, ArchiveError
         """
         self.check_fitted()
-        write_archive(path, to_archive(self))
+        archive = to_archive(self)
+        write_archive(path, archive, check=lambda written: check_opens(written, archive))
 
     def check_fitted(self) -> None:
         """Check that there is a fitted state, in single precision.
@@ -856,6 +894,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _device(self) -> torch.device:
+        if self._device_name != self.device:  # changed by `set_params`
+            self.network_.to(resolve_device(self.device))
+            self._device_name = self.device
         return next(self.network_.parameters()).device
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -887,4 +928,4 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
         steps = whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
-        return RefineSettings(steps, self.refine_method, converge=self.refine_method == "natural")
+        return RefineSettings(steps, self.parameters_["refine_method"], converge=True)

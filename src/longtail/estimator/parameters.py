@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -16,7 +16,15 @@ from longtail.model.likelihoods import LIKELIHOODS, Exposure, resolve_exposure
 from longtail.training import TrainingConfig
 from longtail.training.schedules import RefineSchedule, steps_at
 
-__all__ = ["check_parameters", "continuing_config", "refine_schedule", "training_config"]
+__all__ = [
+    "check_parameters",
+    "check_same_network",
+    "continuing_config",
+    "fit_parameters",
+    "plain",
+    "refine_schedule",
+    "training_config",
+]
 
 
 Check = Callable[[Any], Any]
@@ -112,6 +120,55 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     ),
     "verbose": (lambda v: isinstance(v, bool | int | np.integer | np.bool_), "0 or 1"),
 }
+
+
+# They say how rows are read, scored and shown: in a fitted model, too, `set_params` changes them.
+_NOT_OF_THE_FIT = frozenset(
+    {"batch_size", "counts", "device", "eval_refine_steps", "eval_samples", "verbose"}
+    | {"random_state"}  # the seed drawn from it is kept instead
+)
+# They say what network and likelihood there is, which an update goes on with.
+_NETWORK = (
+    *("n_components", "likelihood", "exposure", "features"),
+    *("n_hidden", "encoder_layers", "decoder_layers", "skip"),
+)
+
+
+def fit_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that describe a fit and stay what they were, ready for JSON."""
+    return {k: plain(v) for k, v in parameters.items() if k not in _NOT_OF_THE_FIT}
+
+
+def plain(value: Any) -> Any:
+    """A parameter's value without types of NumPy; a schedule as a list of lists."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [plain(v) for v in value]
+    return value
+
+
+def check_same_network(fitted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Check that no parameter of the network has been changed since the fit.
+
+    Raises
+    ------
+    ParameterError
+        With a line for each that has.
+    """
+    changed = [name for name in _NETWORK if plain(present[name]) != fitted[name]]
+    if changed:
+        back = ", ".join(f"{name}={fitted[name]!r}" for name in changed)
+        raise ParameterError(
+            "\n".join(
+                [
+                    "partial_fit goes on with the network of the fit, but these parameters have "
+                    "been changed since:",
+                    *(f"  {n} was {fitted[n]!r}, and is {present[n]!r}" for n in changed),
+                    f"Set them back with set_params({back}), or fit a new model with fit.",
+                ]
+            )
+        )
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from longtail.archive import Archive, read_archive
+from longtail.archive import Archive, read_archive, require_same
 from longtail.data import Vocabulary
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import ArchiveError, LongtailError, ParameterError
 from longtail.estimator.exposures import GIVEN, typical_size
 from longtail.estimator.network import build_network, resolve_device
+from longtail.estimator.parameters import check_parameters, plain
 from longtail.estimator.running import RunningCounts
 from longtail.features import FeatureTransform
 from longtail.ops.ambient import neutral_torch
@@ -24,9 +25,11 @@ from longtail.training import History
 if TYPE_CHECKING:
     from longtail.estimator.nfa import NonlinearFactorAnalysis
 
-__all__ = ["from_archive", "load", "to_archive"]
+__all__ = ["check_opens", "from_archive", "load", "saved_parameters", "to_archive"]
 
 _KIND = "NonlinearFactorAnalysis"
+# What parts raise that do not fit together.
+_UNFIT = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, LongtailError)
 
 
 @neutral_torch()
@@ -46,13 +49,22 @@ def load(path: str | Path) -> NonlinearFactorAnalysis:
     return from_archive(read_archive(path), Path(path))
 
 
+def saved_parameters(model: NonlinearFactorAnalysis) -> dict[str, Any]:
+    """Parameters of the fit as they were, with its seed, and those of scoring as they are."""
+    present = {k: plain(v) for k, v in model.get_params(deep=False).items()}
+    return present | model.parameters_ | {"random_state": model.seed_}
+
+
 def to_archive(model: NonlinearFactorAnalysis) -> Archive:
-    """Everything that `from_archive` needs to make the same estimator."""
-    parameters = model.get_params(deep=False)
-    parameters["random_state"] = model.seed_
-    if not isinstance(parameters["refine_steps"], int | np.integer | str):
-        parameters["refine_steps"] = [list(map(int, p)) for p in parameters["refine_steps"]]
-    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
+    """Everything that `from_archive` needs to make the same estimator.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter of scoring is out of range.
+    """
+    parameters = saved_parameters(model)
+    check_parameters(parameters)
     tensors = {f"model.{k}": v.cpu().numpy() for k, v in model.network_.state_dict().items()}
     tensors["unigram"] = model.unigram_
     if model.transform_.idf is not None:
@@ -63,7 +75,7 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
     config = {
         "kind": _KIND,
         "library_version": version("longtail"),
-        "parameters": plain,
+        "parameters": parameters,
         "fit": model.fit_info_,
         "n_features": model.n_features_in_,
         "named_features": model.vocabulary_.named,
@@ -81,27 +93,53 @@ def to_archive(model: NonlinearFactorAnalysis) -> Archive:
     )
 
 
+def check_opens(written: Archive, archive: Archive) -> None:
+    """Check that a model can be made of what was written, and is the one that was to be saved.
+
+    Raises
+    ------
+    ArchiveError
+        If not.
+    """
+    here, there = (_on_cpu(a) for a in (archive, written))
+    try:
+        again = to_archive(_opened(there))
+    except _UNFIT as error:
+        raise ArchiveError(str(error)) from error
+    require_same(here, again)
+
+
+def _on_cpu(archive: Archive) -> Archive:
+    """The same, to be opened without filling a GPU twice."""
+    parameters = archive.config["parameters"] | {"device": "cpu"}
+    return replace(archive, config=archive.config | {"parameters": parameters})
+
+
 def from_archive(archive: Archive, path: Path) -> NonlinearFactorAnalysis:
     """Make the estimator that an archive describes; `path` is for messages."""
-    from longtail.estimator.nfa import NonlinearFactorAnalysis
-
-    config = archive.config
     try:
-        if config["kind"] != _KIND:
-            raise ValueError(f"kind is {config['kind']!r}")
-        model = NonlinearFactorAnalysis(**_current(config))
-        model.check_parameters()
-        _settle_device(model)
-        vocabulary = Vocabulary(archive.vocabulary, archive.descriptions)
-        if not config["named_features"]:
-            vocabulary = Vocabulary.positional(len(vocabulary))
-        read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
-        _restore(model, archive, vocabulary, read)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, LongtailError) as error:
+        return _opened(archive)
+    except _UNFIT as error:
         raise ArchiveError(
             f"{path} does not describe a model that can be opened: {error}. "
             "The files are not those that were saved together; save or copy the model again."
         ) from error
+
+
+def _opened(archive: Archive) -> NonlinearFactorAnalysis:
+    from longtail.estimator.nfa import NonlinearFactorAnalysis
+
+    config = archive.config
+    if config["kind"] != _KIND:
+        raise ValueError(f"kind is {config['kind']!r}")
+    model = NonlinearFactorAnalysis(**_current(config))
+    model.check_parameters()
+    _settle_device(model)
+    vocabulary = Vocabulary(archive.vocabulary, archive.descriptions)
+    if not config["named_features"]:
+        vocabulary = Vocabulary.positional(len(vocabulary))
+    read = None if config["read"] is None else ReadSettings.from_dict(config["read"])
+    _restore(model, archive, vocabulary, read)
     return model
 
 
@@ -210,11 +248,11 @@ def _card(model: NonlinearFactorAnalysis) -> str:
         lines += [
             f"- validation rows, ELBO at ψ*: {bound}",
             f"- latent dimensions in use (mean KL > 0.05 nats): {last.active_kl} "
-            f"of {model.n_components}",
+            f"of {model.parameters_['n_components']}",
         ]
     lines += _updates(info.get("updates", []))
     lines += ["", "## Parameters", "```"]
-    lines += [f"{k} = {v!r}" for k, v in sorted(model.get_params(deep=False).items())]
+    lines += [f"{k} = {v!r}" for k, v in sorted(saved_parameters(model).items())]
     lines += ["```", "", "Open it with `longtail.load(folder)` or `longtail info folder`.", ""]
     return "\n".join(lines)
 

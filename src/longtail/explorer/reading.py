@@ -67,7 +67,9 @@ class RowReader:
         self.settings = model.read_settings_ or ReadSettings()
         self.takes_text = self.vocabulary.named and takes_text(model.read_settings_)
         # As the data were read; or because the likelihood knows nothing else.
-        self._presence = self.settings.binarize or LIKELIHOODS[model.likelihood].most == 1
+        self._presence = (
+            self.settings.binarize or LIKELIHOODS[model.parameters_["likelihood"]].most == 1
+        )
         self._tokens: Callable[[str], list[str]] = tokenizer(self.settings)
 
     def read(self, rows: Sequence[TextRow | CountsRow | ItemsRow]) -> GivenRows:

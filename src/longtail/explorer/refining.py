@@ -138,9 +138,7 @@ def refine_rows(model: NonlinearFactorAnalysis, counts: CountMatrix, how: Refine
         if evaluations in wanted:
             looks.append((evaluations, GaussianPosterior(psi.mean.clone(), psi.log_var.clone())))
 
-    settings = RefineSettings(
-        how.steps, model.refine_method, converge=model.refine_method == "natural"
-    )
+    settings = RefineSettings(how.steps, model.parameters_["refine_method"], converge=True)
     amortized = network.amortized(rows.features).prior_where(objective.silent)
     psi = refine(objective, amortized, key, settings, watch=watch)
     looks[-1] = (looks[-1][0], psi)  # of rows that say nothing: the prior

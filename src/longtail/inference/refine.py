@@ -44,7 +44,8 @@ class RefineSettings:
     learning_rate
         Adam's step size; "natural" has none.
     converge
-        Refine rows with many counts until they converge, see `continuation`: for scoring.
+        Refine rows with many counts until they converge, see `continuation`: for scoring by
+        "natural".
     """
 
     steps: int
@@ -99,8 +100,8 @@ def refine(
         psi = _refine_adam(objective, start, key, settings, watch)
     else:
         psi = refine_natural(objective, start, key, settings.steps, first=first, watch=watch)
-    if settings.converge:
-        psi = _converged(objective, psi, key)
+        if settings.converge:
+            psi = _converged(objective, psi, key)
     return psi.prior_where(objective.silent)
 
 

@@ -407,9 +407,9 @@ def verdict(s: Spectrum, model: NonlinearFactorAnalysis) -> str:
 
 def _remedies(model: NonlinearFactorAnalysis) -> str:
     tries = []
-    if max(m for _, m in refine_schedule(model.refine_steps)) == 0:
+    if max(m for _, m in refine_schedule(model.parameters_["refine_steps"])) == 0:
         tries.append("train with local refinement (refine_steps='auto')")
-    if model.kl_anneal < 0.5:
+    if model.parameters_["kl_anneal"] < 0.5:
         tries.append("anneal the KL (kl_anneal=0.5)")
     tries.append("train longer or with a smaller learning rate")
     return ", ".join(tries[:-1]) + (" or " if len(tries) > 1 else "") + tries[-1]

@@ -11,6 +11,7 @@ import polars as pl
 from longtail.data import CountMatrix, ReadSettings
 from longtail.displays import LongTailDisplay
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.saved import saved_parameters
 from longtail.report.blocks import Block, Card, Cards, Chart, Facts, Item, Prose, Section, Table
 from longtail.report.findings import Findings
 from longtail.training.history import EpochRecord
@@ -117,13 +118,13 @@ def _counted(rows: CountMatrix, d: int) -> tuple[Item, ...]:
 def fit_section(found: Findings) -> Section:
     """Settings, time, machine."""
     model = found.model
-    info = model.fit_info_
+    info, fitted = model.fit_info_, model.parameters_
     records = model.history_
     facts = [
-        ("latent dimensions, K", f"{model.n_components:,}"),
-        ("likelihood", model.likelihood.replace("_", " ")),
-        ("decoder", _layers(model.decoder_layers, model.n_hidden)),
-        ("encoder", _layers(model.encoder_layers, model.n_hidden)),
+        ("latent dimensions, K", f"{fitted['n_components']:,}"),
+        ("likelihood", fitted["likelihood"].replace("_", " ")),
+        ("decoder", _layers(fitted["decoder_layers"], fitted["n_hidden"])),
+        ("encoder", _layers(fitted["encoder_layers"], fitted["n_hidden"])),
     ]
     if len(records):
         seconds = sum(r.seconds for r in records)
@@ -135,7 +136,7 @@ def fit_section(found: Findings) -> Section:
         facts.append(("training ended", str(info["stopped"])))
     facts.append(("seed", str(model.seed_)))
     facts += [(str(k), str(v)) for k, v in info.get("environment", {}).items()]
-    plain = model.refine_steps == 0
+    plain = fitted["refine_steps"] == 0
     how = (
         "without local refinement in training: a plain variational auto-encoder"
         if plain
@@ -167,7 +168,7 @@ def _settings(model: NonlinearFactorAnalysis) -> pl.DataFrame:
             "default": str(defaults[name].default),
             "changed": value != defaults[name].default,
         }
-        for name, value in model.get_params(deep=False).items()
+        for name, value in saved_parameters(model).items()
     ]
     return pl.DataFrame(lines)
 

@@ -140,7 +140,8 @@ def is_recommender(model: NonlinearFactorAnalysis, settings: ReportSettings) -> 
     """Whether the model is one of presence, or was said to recommend."""
     if settings.recommend is not None:
         return settings.recommend
-    return model.likelihood == "bernoulli" or model.features == "binary"
+    fitted = model.parameters_
+    return bool(fitted["likelihood"] == "bernoulli" or fitted["features"] == "binary")
 
 
 def find(

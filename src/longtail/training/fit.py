@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from longtail.training.processes import OneProcess, Processes, on_first
 from longtail.training.run import Run
 from longtail.training.signals import HeldSignals
 
-__all__ = ["CHECKPOINT_EVERY", "FitResult", "fit"]
+__all__ = ["CHECKPOINT_EVERY", "FitResult", "fit", "locked_by_first"]
 
 CHECKPOINT_EVERY = 600.0
 """Seconds between checkpoints within an epoch."""
@@ -79,9 +80,9 @@ def fit(
         Where to keep a checkpoint: one after each epoch, one within it every `checkpoint_every`
         seconds, and one when SIGINT or SIGTERM comes, which then takes its course.
     resume
-        Go on from the latest checkpoint, if there is one: the result is bitwise that of an
-        uninterrupted run. Otherwise an earlier checkpoint there stays until the first of this run
-        replaces it, and an interruption before leaves it alone.
+        Go on from the latest checkpoint of this run, if there is one: the result is bitwise that
+        of an uninterrupted run. Otherwise earlier checkpoints there, of this run or another, stay
+        until the first of this run replaces them, and an interruption before leaves them alone.
     processes
         Those that share every batch, all of which call this with the same arguments; this one
         alone if not given. They may be more or fewer than before an interruption: the result is
@@ -92,7 +93,8 @@ def fit(
     NonFiniteError
         If a bound or a parameter is NaN or infinite.
     CheckpointError
-        If a checkpoint cannot be written, or is damaged, or is another run's.
+        If a checkpoint cannot be written, or is damaged, or is another run's, or if another fit
+        uses the folder.
     ProcessError
         If another process is lost, or has other data or settings.
     ParameterError
@@ -104,7 +106,11 @@ def fit(
         )
     processes = OneProcess() if processes is None else processes
     device = processes.device(torch.device(device))
-    with processes.contact(), HeldSignals(checkpoints is not None) as signals:
+    with (
+        processes.contact(),
+        HeldSignals(checkpoints is not None) as signals,
+        locked_by_first(checkpoints, processes),
+    ):
         processes.barrier()  # reading may take one much longer than another
         if checkpoints is not None:
             _require_same(checkpoints.fingerprint, processes)
@@ -129,6 +135,21 @@ def fit(
         model.load_state_dict(run.state.best_weights)
     best = run.state.best_epoch or run.state.epoch
     return FitResult(run.state.history, best, stopped)
+
+
+@contextmanager
+def locked_by_first(store: CheckpointStore | None, processes: Processes) -> Iterator[None]:
+    """Keep other fits out of the checkpoints, from the first process; if it fails, all of them do.
+
+    Raises
+    ------
+    CheckpointError
+        If another fit uses the folder, or it cannot be written to.
+    """
+    with ExitStack() as held:
+        if store is not None:
+            on_first(processes, lambda: held.enter_context(store.locked()))
+        yield
 
 
 def _require_same(fingerprint: str, processes: Processes) -> None:

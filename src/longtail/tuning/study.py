@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,19 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from longtail.errors import MissingExtraError, ParameterError, WriteError
+from longtail.folders import BusyError, locked
 from longtail.tuning.spaces import Dimension
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import optuna
 
 __all__ = ["Identity", "StudyBook", "load_optuna", "open_book", "quiet"]
-
-_LOG = logging.getLogger(__name__)
 
 STUDY_FILE, LOCK_FILE = "study.db", "study.lock"
 
@@ -237,8 +230,14 @@ def _opened(optuna: Any, storage: Path | None) -> Iterator[Any]:
     with ExitStack() as stack:
         try:
             storage.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_locked(storage))
+            # Two searches would use one trial and one checkpoint.
+            stack.enter_context(locked(storage / LOCK_FILE))
             backend = optuna.storages.RDBStorage(str(url))
+        except BusyError:
+            raise ParameterError(
+                f"Another search is working in {storage}. Wait until it has ended, or choose "
+                "another folder."
+            ) from None
         except (OSError, SQLAlchemyError) as error:
             reason = str(error).splitlines()[0]
             raise WriteError(
@@ -247,26 +246,6 @@ def _opened(optuna: Any, storage: Path | None) -> Iterator[Any]:
         stack.callback(backend.engine.dispose)
         stack.callback(backend.remove_session)
         yield backend
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other searches out of the folder: two would use one trial and one checkpoint.
-
-    The lock is one on the open file, which the system drops with its holder. Windows has none.
-    """
-    with (folder / LOCK_FILE).open("ab") as held:
-        try:
-            if fcntl is not None:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ParameterError(
-                f"Another search is working in {folder}. Wait until it has ended, or choose "
-                "another folder."
-            ) from None
-        except OSError as error:  # this file system has no locks
-            _LOG.info("'%s' is used without a lock: %s", folder, error)
-        yield
 
 
 def _refuse_others(

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from longtail.data import CountMatrix
-from longtail.estimator.network import resolve_device
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.report import BoundChange, Drift, IdfChange
 from longtail.estimator.updating.rows import Retained
@@ -36,7 +35,7 @@ def bounds(
         refine=config.valid_refine,
         samples=_SAMPLES,
         seed=model.seed_,
-        device=resolve_device(model.device),
+        device=next(model.network_.parameters()).device,
     ).elbo_refined
 
 

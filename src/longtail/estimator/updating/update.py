@@ -14,7 +14,7 @@ from longtail.data.stream import CountStream
 from longtail.errors import DataWarning
 from longtail.estimator.about import environment
 from longtail.estimator.network import resolve_device
-from longtail.estimator.parameters import continuing_config
+from longtail.estimator.parameters import check_same_network, continuing_config
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.changes import bounds, drift, forgetting, idf_change
 from longtail.estimator.updating.growing import feature_start, grown
@@ -57,6 +57,7 @@ def continue_fit(
     ParameterError, DataError, NonFiniteError
     """
     model.check_parameters()
+    check_same_network(model.parameters_, model.get_params(deep=False))
     seed = _seed(model, settings)
     begin = streamed_rows if isinstance(X, CountStream) else new_rows
     rows = begin(model, X, settings, seed)

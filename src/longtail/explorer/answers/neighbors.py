@@ -75,7 +75,9 @@ async def _context(desk: Desk, names: list[str]) -> _Context:
         raise NothingKnownError(f"The model knows no feature of this context. {said}")
     if not known:
         return _Context([], [], None)
-    how = RefineHow(desk.model.eval_refine_steps, kl_weight=float(desk.model.kl_weight))
+    how = RefineHow(
+        desk.model.eval_refine_steps, kl_weight=float(desk.model.parameters_["kl_weight"])
+    )
     row = desk.reader.counts([bag])
     found = await desk.refine(row, how)
     return _Context(known, unknown, Posterior(found.mean, found.scale))

@@ -57,14 +57,14 @@ def answer_model(desk: Desk) -> ModelAnswer:
         named=desk.vocabulary.named,
         described=bool(desk.vocabulary.descriptions),
         components=model.network_.generative.decoder.n_components,
-        likelihood=model.likelihood,
-        decoder_layers=int(model.decoder_layers),
+        likelihood=model.parameters_["likelihood"],
+        decoder_layers=int(model.parameters_["decoder_layers"]),
         takes_text=desk.reader.takes_text,
         train_rows=int(model.fit_info_["train_rows"]),
         median_total=float(model.fit_info_["median_total"]),
-        typical_exposure=typical_size(model) if model.exposure == GIVEN else None,
+        typical_exposure=typical_size(model) if model.parameters_["exposure"] == GIVEN else None,
         refine_steps=int(model.eval_refine_steps),
-        refine_method=model.refine_method,
+        refine_method=model.parameters_["refine_method"],
         samples=int(model.eval_samples),
         rows=None
         if rows is None

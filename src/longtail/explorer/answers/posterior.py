@@ -43,7 +43,7 @@ async def answer_posterior(desk: Desk, request: PosteriorRequest) -> PosteriorAn
     return PosteriorAnswer(
         rows=rows,
         refine_steps=how.steps,
-        refine_method=desk.model.refine_method,
+        refine_method=desk.model.parameters_["refine_method"],
         samples=samples,
         seed=desk.model.seed_,
     )

@@ -24,7 +24,9 @@ __all__ = ["answer_recommend"]
 async def answer_recommend(desk: Desk, request: RecommendRequest) -> RecommendAnswer:
     """Recommend to each history."""
     given = await desk.compute(desk.reader.read, request.rows)
-    how = RefineHow(desk.steps(request.refine_steps), kl_weight=float(desk.model.kl_weight))
+    how = RefineHow(
+        desk.steps(request.refine_steps), kl_weight=float(desk.model.parameters_["kl_weight"])
+    )
     refined = await desk.refine(given.counts, how)
     rows = await desk.compute(_recommend, desk, request, given, refined)
     return RecommendAnswer(rows=rows, refine_steps=how.steps, seed=desk.model.seed_)

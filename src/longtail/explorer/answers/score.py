@@ -34,8 +34,8 @@ async def answer_score(desk: Desk, request: ScoreRequest) -> ScoreAnswer:
     return ScoreAnswer(
         rows=rows,
         estimator=f"ELBO at ψ(x); ELBO at ψ* after M = {steps} evaluations ("
-        f"{desk.model.refine_method}); importance-weighted bound with S = {samples} draws from "
-        f"q(ψ*). The ELBOs are means of S = {samples} draws. Nats a row.",
+        f"{desk.model.parameters_['refine_method']}); importance-weighted bound with S = {samples} "
+        f"draws from q(ψ*). The ELBOs are means of S = {samples} draws. Nats a row.",
         refine_steps=steps,
         samples=samples,
         seed=desk.model.seed_,
