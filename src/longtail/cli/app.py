@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from longtail.cli import commands, introspect, recommend, scoring
 from longtail.cli.explore import explore
 from longtail.cli.fit import fit
-from longtail.cli.output import Interrupted, flush_results, log, show_notices
+from longtail.cli.output import Interrupted, flush_results, log, result, show_notices
 from longtail.cli.plan import plan
 from longtail.cli.report import report
 from longtail.cli.tune import tune
@@ -95,7 +95,7 @@ for _command in (
 
 def _version(show: bool) -> None:
     if show:
-        print(f"longtail {version('longtail')}")
+        result(f"longtail {version('longtail')}")
         raise typer.Exit
 
 
@@ -128,7 +128,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         if error.filename is None or error.errno in _FULL:
-            _leave(f"failed: {error}", 1)
+            at = "" if error.filename is None else f"'{error.filename}': "
+            _leave(f"failed: {at}{error.strerror or error}.", 1)
         _leave(f"error: Cannot use '{error.filename}': {error.strerror}.", 2)
     finally:
         _discard_unwritten()
