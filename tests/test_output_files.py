@@ -124,6 +124,19 @@ def test_permissions(tmp_path):
         os.umask(before)
 
 
+def test_a_read_only_file_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "x.txt"
+    path.write_text("older")
+    path.chmod(0o444)
+    # Root may write to it: what others are told.
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(os.stat(path).st_mode & 0o200))
+    with pytest.raises(ParameterError, match="cannot be written: Permission denied"):
+        check_output_file(path)
+    with pytest.raises(WriteError, match="could not be written: Permission denied"):
+        write_text("new", path)
+    assert path.read_text() == "older"
+
+
 def test_a_symbolic_link_stays(tmp_path):
     (tmp_path / "there").mkdir()
     link = tmp_path / "link.txt"

@@ -42,6 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         older = _stat(Path(path))
         if older is not None and stat.S_ISDIR(older.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _check_not_read_only(path, older)
         if _is_written_directly(path, older):
             yield Path(path)
             return
@@ -95,8 +96,7 @@ def check_output_file(path: str | Path) -> None:
         older = _stat(Path(path))
         if older is not None and stat.S_ISDIR(older.st_mode):
             raise ParameterError(f"'{path}' is a folder; expected the name of a file to write.")
-        if older is not None and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _check_not_read_only(path, older)
         if not _is_written_directly(path, older):
             _try_to_write_in(Path(os.path.realpath(path)).parent, Path(path).name)
 
@@ -151,6 +151,12 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _check_not_read_only(path: str | Path, older: os.stat_result | None) -> None:
+    # Renaming would replace it all the same, against its owner's wish.
+    if older is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _is_written_directly(path: str | Path, older: os.stat_result | None) -> bool:

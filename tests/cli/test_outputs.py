@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import longtail as lt
 import longtail.output_files
+from longtail.errors import DataError
 
 PLAN = ["plan", "--rows", "1000", "--features", "100", "--non-zeros", "5"]
 # Neither model nor data is there: an error about the output shows that it is checked first.
@@ -133,3 +135,13 @@ def test_a_disk_that_is_full_at_the_end_is_a_failure(run, tmp_path, monkeypatch)
     assert "No space left on device" in err
     assert (tmp_path / "machine.json").read_text() == "older"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("read", [lt.read_counts, lt.open_stream])
+@pytest.mark.parametrize("fault", ["empty", "long", "below a file", "loop", "null"])
+def test_paths_that_cannot_be_read_from_python(read, fault, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # which "" must not stand for
+    (tmp_path / "text.txt").write_text("a b c")
+    path = "a\0b" if fault == "null" else faulty(fault, "x.parquet", tmp_path)
+    with pytest.raises(DataError):
+        read(path, text_column="text")

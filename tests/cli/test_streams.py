@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import longtail as lt
+import longtail.output_files
 from longtail.cli.app import app
 
 NAMES = ["café", "ψυχή", "[bold]x[/bold]", "\x1b[31mred\x1b[0m", ":heart:", "\u202eabc", "\x9b2J"]
@@ -88,6 +89,21 @@ def test_every_command_in_any_encoding(command, encoding, folder, into):
     assert code == 0, err
     assert json.loads(line)
     assert line.isascii() or encoding == "utf-8"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "rank"])
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_results_are_not_lost_with_a_file(command, json_too, folder, run, tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(longtail.output_files, "_flush_to_disk", full)
+    arguments = [a.format(folder) for a in COMMANDS[command]]
+    code, out, err = run(*arguments, *json_too, "--rows", tmp_path / "rows.csv")
+    assert code == 1
+    assert "40 rows" in out or json.loads(out)
+    assert "failed: " in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_as_they_are(folder, into):

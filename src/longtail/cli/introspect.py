@@ -98,8 +98,6 @@ def neighbors(
             count=count,
             samples=samples,
         )
-    if plot is not None:
-        log(f"figure: {save_plot(display.plot(), plot)}")
     if json:
         print_json(
             {
@@ -113,6 +111,8 @@ def neighbors(
         )
     else:
         result("\n\n".join(_listed(display.feature, c, t) for c, t in display.lists.items()))
+    if plot is not None:
+        log(f"figure: {save_plot(display.plot(), plot)}")
 
 
 def spectrum(
@@ -156,12 +156,12 @@ def spectrum(
         spectra = measure(
             models, counts, of=of, at=at, samples=samples, seed=seed, progress=progress
         )
-    if plot is not None:
-        log(f"figure: {save_plot(spectra.plot(), plot)}")
     if json:
         print_json(spectra.to_dict())
     else:
         result(str(spectra))
+    if plot is not None:
+        log(f"figure: {save_plot(spectra.plot(), plot)}")
 
 
 def directions(

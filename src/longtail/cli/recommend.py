@@ -236,13 +236,14 @@ def rank(
             network=observed if network else None,
             progress=lambda done: progress("rank", done, rows.n_rows),
         )
-    if rows_out is not None:
-        write_table(found.per_row, rows_out)
-        log(f"per-row figures: {rows_out}")
+    # First: they are not lost when the file cannot be written.
     if json:
         print_json(found.to_dict() | {"seed": seed})
     else:
         result(str(found))
+    if rows_out is not None:
+        write_table(found.per_row, rows_out)
+        log(f"per-row figures: {rows_out}")
 
 
 def _open(

@@ -131,10 +131,10 @@ def evaluate(
             unseen=unseen,
             progress=progress,
         )
+    _show(evaluation, plot, json)
     if rows_out is not None:
         write_table(evaluation.per_row, rows_out)
         log(f"per-row figures: {rows_out}")
-    _show(evaluation, plot, json)
 
 
 def _evaluate_blocks(
@@ -156,12 +156,13 @@ def _evaluate_blocks(
 def _show(evaluation: Evaluation, plot: Path | None, json: bool, **facts: Any) -> None:
     from longtail.displays import save_plot
 
-    if plot is not None:
-        log(f"figure: {save_plot(evaluation.plot(), plot)}")
+    # First: they are not lost when a file cannot be written.
     if json:
         print_json(evaluation.to_dict() | facts)
     else:
         result(str(evaluation))
+    if plot is not None:
+        log(f"figure: {save_plot(evaluation.plot(), plot)}")
 
 
 def transform(
