@@ -198,13 +198,14 @@ def faults(tmp_path):
         "loop": tmp_path / "a",
         "below a loop": tmp_path / "a" / "x",
         "null": "a\0b",
+        "half an emoji": tmp_path / "a\ud83d",
         "read-only": Path("/proc/x.csv"),
     }
 
 
 FAULTS = [
     *("empty", "long", "long in a missing folder", "very long", "below a file", "loop"),
-    *("below a loop", "null", "read-only"),
+    *("below a loop", "null", "half an emoji", "read-only"),
 ]
 
 
@@ -217,6 +218,12 @@ def test_paths_that_cannot_be_written(check, fault, tmp_path):
         check(path)
     assert "\n" not in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a\ud83d"])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(ParameterError):
+        write_text("text", name)
 
 
 def test_files_and_folders_in_each_others_place(tmp_path):

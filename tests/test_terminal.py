@@ -46,7 +46,7 @@ def test_escapes_are_visible():
 )
 @pytest.mark.parametrize("stderr", [False, True])
 def test_names_are_no_markup(name, stderr, capsys):
-    console(stderr=stderr).print(f"name {name}")
+    console(stderr=stderr).print(f"name {name}", soft_wrap=True)
     printed = capsys.readouterr()
     assert (printed.err if stderr else printed.out) == f"name {name}\n"
 

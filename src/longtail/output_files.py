@@ -35,9 +35,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
+    ParameterError
+        If no file can have such a name.
     WriteError
         If it cannot be written. An older file at `path` is unchanged.
     """
+    _check_name(path)
     try:
         older = _stat(Path(path))
         if older is not None and stat.S_ISDIR(older.st_mode):
@@ -132,17 +135,26 @@ def check_output_folder(path: str | Path, *, replaced: bool = False) -> None:
 @contextmanager
 def _refusing(path: str | Path) -> Iterator[None]:
     """Turn errors of the file system into one about the path that was given."""
-    text = str(path)
-    if not text:
-        raise ParameterError("An output has an empty name; expected a file or folder to write.")
-    if "\0" in text:
-        raise ParameterError(f"{text!r} is not a path: it holds a null character.")
+    _check_name(path)
     try:
         yield
     except OSError as error:
         raise ParameterError(
             f"'{path}' cannot be written: {_reason(error)}. Choose another name or folder."
         ) from error
+
+
+def _check_name(path: str | Path) -> None:
+    """Refuse what cannot be the name of any file."""
+    text = str(path)
+    if not text:
+        raise ParameterError("An output has an empty name; expected a file or folder to write.")
+    try:
+        impossible = "\0" in text or not os.fsencode(text)
+    except UnicodeEncodeError:  # half an emoji
+        impossible = True
+    if impossible:
+        raise ParameterError(f"{text!a} holds characters that no name of a file can hold.")
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -39,7 +39,7 @@ def printable(text: str) -> str:
 
 def console(*, stderr: bool = False) -> Console:
     """Give a console that prints names as they are: no markup, no emoji, no control characters."""
-    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 class _Console(Console):

@@ -14,6 +14,7 @@ import pytest
 import longtail as lt
 import longtail.output_files
 from longtail.cli.app import app
+from longtail.cli.output import progress_bar
 
 NAMES = ["café", "ψυχή", "[bold]x[/bold]", "\x1b[31mred\x1b[0m", ":heart:", "\u202eabc", "\x9b2J"]
 NAMES += ["日本", "plain", "[/]", *(f"w{i}" for i in range(10))]
@@ -116,6 +117,13 @@ def test_names_as_they_are(folder, into):
     )
     named = {line["feature"] for line in json.loads(out)["neighbors"][0]["list"]}
     assert named == {*NAMES} - {"plain"}
+
+
+def test_a_progress_bar_that_is_called_by_a_name(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    with progress_bar() as progress:
+        progress("[/] [red] \x1b]0;title\x07", 1, 2)
+    assert r"[/] [red] \x1b]0;title\x07" in capsys.readouterr().err
 
 
 def test_the_card_is_shown_without_control_characters(folder, into):

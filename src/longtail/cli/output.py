@@ -21,7 +21,7 @@ from rich.progress import (
 
 from longtail.errors import WriteError
 from longtail.output_files import check_output_file, check_output_folder
-from longtail.terminal import console, json_line
+from longtail.terminal import console, json_line, printable
 
 if TYPE_CHECKING:
     from longtail.data.counts import CountMatrix, Unseen
@@ -52,7 +52,7 @@ class Interrupted(BaseException):
 def log(message: str) -> None:
     """Tell the user what is going on."""
     # Made when used: tests and shells may replace the stream.
-    console(stderr=True).print(message)
+    console(stderr=True).print(message, soft_wrap=True)
 
 
 def log_unseen(unseen: Unseen) -> None:
@@ -94,7 +94,7 @@ def _log_repeated(rows: CountMatrix) -> None:
 def result(text: str) -> None:
     """Print a result for people."""
     with _writing_results():
-        console().print(text)
+        console().print(text, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -190,13 +190,15 @@ def show_notices() -> None:
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A display for (stage, done, in all); silent when standard error is no terminal."""
     shown = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
+    # A stage may be called by names of features, which are no markup.
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(bar_width=24), TimeRemainingColumn())
     with Progress(*columns, console=shown, disable=not shown.is_terminal) as progress:
         tasks: dict[str, Any] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
+                tasks[stage] = progress.add_task(printable(stage), total=total)
             progress.update(tasks[stage], completed=done)
 
         yield report

@@ -112,7 +112,7 @@ def read_counts(
         If the file cannot be read as counts with these settings.
     """
     chosen = _settings_with(settings, fields)
-    path = _named(path)
+    path = Path(path)
     chosen = replace(chosen, format=_format_for(path, chosen))
     counts = _read(path, chosen)
     if vocabulary is None:
@@ -184,16 +184,9 @@ def read_new(path: str | Path, settings: ReadSettings, vocabulary: Vocabulary) -
     DataError
         If the file cannot be read, or is of another kind than the training data.
     """
-    path = _named(path)
+    path = Path(path)
     counts = _read(path, replace(settings, format=_format_like(path, settings)))
     return replace(_widened(counts, vocabulary), n_repeated=counts.n_repeated)
-
-
-def _named(path: str | Path) -> Path:
-    # Path("") would be the working directory.
-    if not str(path):
-        raise DataError("The data have an empty name; expected that of a file or folder.")
-    return Path(path)
 
 
 def _settings_with(settings: ReadSettings | None, fields: Mapping[str, Any]) -> ReadSettings:
