@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from longtail.data import CountMatrix
 from longtail.data.cells import is_anndata
 from longtail.data.counts import Unseen
 from longtail.data.unseen import NOTHING_UNSEEN
-from longtail.errors import DataError, DataWarning, MissingExtraError, ParameterError, WriteError
+from longtail.errors import DataError, DataWarning, MissingExtraError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.estimator.saved import saved_parameters
 from longtail.introspection import embeddings
+from longtail.output_files import replacing
 
 __all__ = ["Annotation", "annotate", "annotate_rows", "read_anndata", "write_h5ad"]
 
@@ -245,14 +245,8 @@ def write_h5ad(adata: Any, path: Path) -> None:
     WriteError
         If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        adata.write_h5ad(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WriteError(f"{path} could not be written: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        adata.write_h5ad(partial)
 
 
 def _checked_name(key: str) -> str:

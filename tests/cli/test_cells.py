@@ -77,6 +77,6 @@ def test_only_cells_are_annotated(folder):
     done = run("transform", folder / "model", folder / "new.h5ad", "--out", folder / "x.txt")
     assert done.returncode == 2
     assert ".parquet, .csv or .h5ad" in done.stderr
-    done = run("transform", folder / "model", folder / "new.h5ad", "--out", folder / "no/x.h5ad")
-    assert done.returncode == 1
-    assert "could not be written" in done.stderr
+    done = run("transform", folder / "model", folder / "new.h5ad", "--out", table / "x.h5ad")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr

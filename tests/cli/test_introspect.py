@@ -246,10 +246,11 @@ def test_bad_usage_and_input_exit_with_2(folder, run, monkeypatch, arguments, me
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_file_that_cannot_be_written_exits_with_1(folder, run):
-    code, out, err = run("embed", folder / "model", "--out", folder / "absent" / "vectors.csv")
-    assert (code, out) == (1, "")
-    assert "could not be written" in err
+def test_a_file_that_cannot_be_written_exits_with_2(folder, run):
+    below = folder / "model" / "config.json"
+    code, out, err = run("embed", folder / "model", "--out", below / "vectors.csv")
+    assert (code, out) == (2, "")
+    assert "cannot be written" in err
 
 
 def test_as_a_user_runs_it(folder):

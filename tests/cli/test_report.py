@@ -82,5 +82,5 @@ def test_no_such_model(tmp_path, run):
 def test_a_page_that_cannot_be_written(folder, tmp_path, run):
     (tmp_path / "file").write_text("")
     code, _, err = run("report", folder / "model", "--out", tmp_path / "file" / "page.html")
-    assert code == 1
-    assert "could not be written" in err
+    assert code == 2  # and before the computing
+    assert "cannot be written" in err

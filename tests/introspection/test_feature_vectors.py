@@ -206,9 +206,10 @@ def test_other_extensions(name, tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["parquet", "csv", "txt"])
-def test_a_folder_that_is_not_there(extension, tmp_path):
+def test_missing_folders_are_made_where_they_can_be(extension, tmp_path):
+    assert toy().save(tmp_path / "absent" / f"vectors.{extension}").is_file()
     with pytest.raises(WriteError, match="could not be written"):
-        toy().save(tmp_path / "absent" / f"vectors.{extension}")
+        toy().save(tmp_path / "absent" / f"vectors.{extension}" / f"vectors.{extension}")
 
 
 # --- of a model -----------------------------------------------------------------------------------

@@ -1,23 +1,28 @@
 """The application: commands, and what happens when something goes wrong.
 
-Exit codes: 0 done; 1 failed; 2 bad usage or bad input.
+Exit codes: 0 done; 1 failed; 2 bad usage or bad input. A path that cannot be used is bad input; a
+disk that is full, also behind standard output, is a failure.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from longtail.cli import commands, introspect, recommend, scoring
 from longtail.cli.explore import explore
 from longtail.cli.fit import fit
-from longtail.cli.output import Interrupted, log, show_notices
+from longtail.cli.output import Interrupted, flush_results, log, result, show_notices
 from longtail.cli.plan import plan
 from longtail.cli.report import report
 from longtail.cli.tune import tune
@@ -29,11 +34,39 @@ from longtail.errors import (
     ScoringError,
     WriteError,
 )
+from longtail.terminal import prepare_streams, printable
 
 __all__ = ["app", "main"]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class _Group(TyperGroup):
+    """Commands whose usage errors may quote what was typed without printing it raw."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _printable_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Of whichever Click this Typer brings along.
+        if hasattr(error, "format_message"):
+            error.message = printable(error.message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
     name="longtail",
+    cls=_Group,
     help="Deep generative models of sparse, long-tailed counts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -62,7 +95,7 @@ for _command in (
 
 def _version(show: bool) -> None:
     if show:
-        print(f"longtail {version('longtail')}")
+        result(f"longtail {version('longtail')}")
         raise typer.Exit
 
 
@@ -77,12 +110,13 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit."""
+    prepare_streams()
     show_notices()
     # Not KeyboardInterrupt: Typer would swallow it, and its message, and exit with 130.
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        _run()
     except (NonFiniteError, ProcessError, ScoringError, WriteError) as error:
         _leave(f"failed: {error}", 1)
     except LongtailError as error:
@@ -91,15 +125,39 @@ def main() -> None:
         _leave(f"interrupted. {interrupt}".rstrip(), 1)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is left to tell it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None or error.errno in _FULL:
+            at = "" if error.filename is None else f"'{error.filename}': "
+            _leave(f"failed: {at}{error.strerror or error}.", 1)
+        _leave(f"error: Cannot use '{error.filename}': {error.strerror}.", 2)
+    finally:
+        _discard_unwritten()
+
+
+def _run() -> None:
+    try:
+        app()
+    except SystemExit:
+        flush_results()
+        raise
+
+
+def _discard_unwritten() -> None:
+    """Keep the interpreter from writing, at its end, what could not be written before."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _leave(message: str, code: int) -> NoReturn:
     # A launcher tells the other processes to end once one has failed: this one is about to.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    log(message)
+    with suppress(OSError):  # standard error may be what cannot be written
+        log(message)
     sys.exit(code)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longtail.cli.options import is_folder, reading_like
-from longtail.cli.output import Interrupted, log, rows_progress
+from longtail.cli.output import Interrupted, check_outputs, log, rows_progress
 from longtail.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class BlockOptions:
                 f"The output must be a folder that this machine can write to; got the URL {out}. "
                 "DATA may be at one."
             )
+        check_outputs([out.absolute().with_name(f"{out.absolute().name}.job.json")], folder=out)
         given = self._given(["address", "workers", "worker_cpus", "block_timeout"])
         if given and self.engine != "ray":
             raise ParameterError(f"{given} is for a Ray cluster: add --engine ray.")

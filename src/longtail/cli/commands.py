@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from longtail.cli.options import JsonOption, ModelArgument, SeedOption
-from longtail.cli.output import log, print_json, result
+from longtail.cli.options import JsonOption, ModelArgument, SeedOption, parse_path
+from longtail.cli.output import check_outputs, log, print_json, result
 
 __all__ = ["demo", "info"]
 
@@ -31,9 +31,9 @@ def info(model: ModelArgument, json: JsonOption = False) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path(
-        "demo_output"
-    ),
+    out: Annotated[
+        Path, typer.Option(parser=parse_path, help="Folder for what the demo writes.")
+    ] = Path("demo_output"),
     corpus: Annotated[
         Literal["docstrings", "imports", "phenotypes"],
         typer.Option(
@@ -59,6 +59,7 @@ def demo(
     """
     from longtail.demo import run_demo
 
+    check_outputs(folder=out)
     findings = run_demo(
         out, corpus=corpus, rows=rows, epochs=epochs, seed=seed, say=log if json else result
     )

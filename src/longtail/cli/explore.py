@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from longtail.cli.introspect import load_model, read_rows
-from longtail.cli.options import ExposureColumnOption, JsonOption, ModelArgument
+from longtail.cli.options import ExposureColumnOption, JsonOption, ModelArgument, parse_path
 from longtail.cli.output import Interrupted, log, print_json, progress_bar
 
 __all__ = ["explore"]
@@ -20,7 +20,9 @@ def explore(
     rows: Annotated[
         Path | None,
         typer.Argument(
-            help="Rows of data to show near what is asked; read as for the fit.", metavar="[ROWS]"
+            parser=parse_path,
+            help="Rows of data to show near what is asked; read as for the fit.",
+            metavar="[ROWS]",
         ),
     ] = None,
     host: Annotated[
@@ -46,13 +48,6 @@ def explore(
     from longtail.explorer import bind, load_server, serve
 
     load_server()  # a missing extra is told before the long work
-    bound = bind(host, port)
-    fitted = load_model(model)
-    counts = None if rows is None else read_rows(fitted, rows, exposure_column)
-    from longtail.explorer.desk import Desk
-
-    with progress_bar() as progress:
-        desk = Desk(fitted, counts, name=model.resolve().name, progress=progress)
 
     def ready(url: str) -> None:
         if json:
@@ -62,7 +57,14 @@ def explore(
         if not no_browser:
             webbrowser.open(url)
 
-    try:
-        serve(desk, bound, ready)
-    except Interrupted:
-        log("Stopped.")
+    with bind(host, port) as bound:
+        fitted = load_model(model)
+        counts = None if rows is None else read_rows(fitted, rows, exposure_column)
+        from longtail.explorer.desk import Desk
+
+        with progress_bar() as progress:
+            desk = Desk(fitted, counts, name=model.resolve().name, progress=progress)
+        try:
+            serve(desk, bound, ready)
+        except Interrupted:
+            log("Stopped.")

@@ -26,13 +26,16 @@ from longtail.cli.options import (
     SymmetricOption,
     TaskOption,
     number_or,
+    parse_address,
     parse_df,
     parse_ngrams,
+    parse_path,
     parse_refine_steps,
     task_settings,
 )
 from longtail.cli.output import (
     Interrupted,
+    check_outputs,
     log,
     log_new_data,
     log_summary,
@@ -64,6 +67,7 @@ def fit(
     data: Annotated[
         str,
         typer.Argument(
+            parser=parse_address,
             metavar="DATA",
             help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
             "of files. Long tables: .csv/.parquet with row and feature columns. Records: .basket. "
@@ -71,9 +75,12 @@ def fit(
             "Larger than memory: a folder of .parquet files, or a URL such as s3://bucket/folder.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the fitted model.")],
+    out: Annotated[Path, typer.Option(parser=parse_path, help="Folder for the fitted model.")],
     valid: Annotated[
-        str | None, typer.Option(help="Validation data; otherwise a share of DATA is held out.")
+        str | None,
+        typer.Option(
+            parser=parse_address, help="Validation data; otherwise a share of DATA is held out."
+        ),
     ] = None,
     format: Annotated[
         str, typer.Option(help="Reader; 'auto' goes by extension.", rich_help_panel=_READING)
@@ -104,11 +111,16 @@ def fit(
     layer: LayerOption = None,
     vocabulary: Annotated[
         Path | None,
-        typer.Option(help="File with one feature a line: use these.", rich_help_panel=_READING),
+        typer.Option(
+            parser=parse_path,
+            help="File with one feature a line: use these.",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     descriptions: Annotated[
         Path | None,
         typer.Option(
+            parser=parse_path,
             help="Table of feature and description: what codes mean, shown wherever they are.",
             rich_help_panel=_READING,
         ),
@@ -329,12 +341,11 @@ def fit(
     several processes share every batch, and the first one saves the model.
     """
     options = dict(locals())
-    from longtail.archive import check_replaceable
+    check_outputs(model=out)
     from longtail.training import join_processes
     from longtail.training.checkpoint import CheckpointStore
     from longtail.training.fit import locked_by_first
 
-    check_replaceable(out)
     model = _estimator(options | task_settings(ctx, task))
     processes = join_processes(device, timeout=process_timeout)
     checkpoint = out.with_name(out.name + ".checkpoint")

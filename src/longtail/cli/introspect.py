@@ -13,9 +13,10 @@ from longtail.cli.options import (
     JsonOption,
     ModelArgument,
     SeedOption,
+    parse_path,
     reading_like,
 )
-from longtail.cli.output import log, log_new_data, print_json, progress_bar, result
+from longtail.cli.output import check_outputs, log, log_new_data, print_json, progress_bar, result
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -28,7 +29,11 @@ _Metric = Literal["cosine", "dot", "euclidean"]
 
 _RowsArgument = Annotated[
     Path | None,
-    typer.Argument(help="Rows of data, best held-out ones; read as for the fit.", metavar="[ROWS]"),
+    typer.Argument(
+        parser=parse_path,
+        help="Rows of data, best held-out ones; read as for the fit.",
+        metavar="[ROWS]",
+    ),
 ]
 _KindOption = Annotated[
     _Kind | None, typer.Option("--of", help="What is differentiated with respect to z.")
@@ -47,7 +52,8 @@ _CountOption = Annotated[
     float, typer.Option(min=0.0, help="Count of each context feature in its bag.")
 ]
 _PlotOption = Annotated[
-    Path | None, typer.Option(help="Write the figure (.png, .svg, .html, .json).")
+    Path | None,
+    typer.Option(parser=parse_path, help="Write the figure (.png, .svg, .html, .json)."),
 ]
 
 
@@ -74,7 +80,7 @@ def neighbors(
     from longtail.displays import save_plot
     from longtail.introspection import neighborhoods
 
-    _check_plot(plot)
+    check_outputs(plot=plot)
     fitted = load_model(model)
     contexts = [list(c) for c in dict.fromkeys(tuple(_words(text)) for text in context or [])]
     with progress_bar() as progress:
@@ -92,8 +98,6 @@ def neighbors(
             count=count,
             samples=samples,
         )
-    if plot is not None:
-        log(f"figure: {save_plot(display.plot(), plot)}")
     if json:
         print_json(
             {
@@ -107,15 +111,19 @@ def neighbors(
         )
     else:
         result("\n\n".join(_listed(display.feature, c, t) for c, t in display.lists.items()))
+    if plot is not None:
+        log(f"figure: {save_plot(display.plot(), plot)}")
 
 
 def spectrum(
-    model: Annotated[Path, typer.Argument(help="Folder of a saved model.", metavar="MODEL")],
+    model: ModelArgument,
     rows: _RowsArgument = None,
     against: Annotated[
         list[Path] | None,
         typer.Option(
-            "--against", help="Another saved model for the same picture; may be repeated."
+            "--against",
+            parser=parse_path,
+            help="Another saved model for the same picture; may be repeated.",
         ),
     ] = None,
     of: Annotated[
@@ -139,7 +147,7 @@ def spectrum(
     from longtail.displays import save_plot
     from longtail.introspection import spectrum as measure
 
-    _check_plot(plot)
+    check_outputs(plot=plot)
     paths = [model, *(against or [])]
     models = {_label(p, paths): load_model(p) for p in paths}
     first = next(iter(models.values()))
@@ -148,12 +156,12 @@ def spectrum(
         spectra = measure(
             models, counts, of=of, at=at, samples=samples, seed=seed, progress=progress
         )
-    if plot is not None:
-        log(f"figure: {save_plot(spectra.plot(), plot)}")
     if json:
         print_json(spectra.to_dict())
     else:
         result(str(spectra))
+    if plot is not None:
+        log(f"figure: {save_plot(spectra.plot(), plot)}")
 
 
 def directions(
@@ -212,7 +220,10 @@ def embed(
     model: ModelArgument,
     out: Annotated[
         Path,
-        typer.Option(help="File to write: .parquet, .csv; word2vec text: .txt, .vec, .w2v."),
+        typer.Option(
+            parser=parse_path,
+            help="File to write: .parquet, .csv; word2vec text: .txt, .vec, .w2v.",
+        ),
     ],
     context: Annotated[
         str | None, typer.Option("--context", help="Features of a context, with commas between.")
@@ -231,6 +242,7 @@ def embed(
     from longtail.introspection.feature_vectors import check_embeddings_path
 
     check_embeddings_path(out)
+    check_outputs([out])
     fitted = load_model(model)
     with progress_bar() as progress:
         vectors = embeddings(
@@ -278,13 +290,6 @@ def read_rows(
     counts, unseen = read_like(path, settings, fitted.vocabulary_)
     log_new_data(counts, unseen)
     return counts
-
-
-def _check_plot(path: Path | None) -> None:
-    from longtail.displays import check_plot_path
-
-    if path is not None:
-        check_plot_path(path)
 
 
 def _words(text: str) -> list[str]:

@@ -41,23 +41,46 @@ __all__ = [
     "WorkersOption",
     "is_folder",
     "number_or",
+    "parse_address",
     "parse_df",
     "parse_latents_path",
     "parse_ngrams",
     "parse_parts_path",
+    "parse_path",
     "parse_refine_steps",
     "parse_table_path",
     "reading_like",
     "task_settings",
 ]
 
-ModelArgument = Annotated[Path, typer.Argument(help="Folder of a saved model.", metavar="MODEL")]
+
+def parse_path(text: Any) -> Path:
+    """A path, which is not empty: Path("") would be the working directory."""
+    return Path(parse_address(text))
+
+
+def parse_address(text: Any) -> str:
+    """A path or a URL, which is not empty."""
+    if not str(text):
+        raise typer.BadParameter("expected the name of a file or folder; got an empty text")
+    return str(text)
+
+
+ModelArgument = Annotated[
+    Path, typer.Argument(parser=parse_path, help="Folder of a saved model.", metavar="MODEL")
+]
 DataArgument = Annotated[
-    Path, typer.Argument(help="File or folder of data; see `longtail fit --help`.", metavar="DATA")
+    Path,
+    typer.Argument(
+        parser=parse_path,
+        help="File or folder of data; see `longtail fit --help`.",
+        metavar="DATA",
+    ),
 ]
 DatasetArgument = Annotated[
     str,
     typer.Argument(
+        parser=parse_address,
         help="File or folder of data; see `longtail fit --help`. A folder of Parquet files, or a "
         "URL of Parquet, is scored block by block.",
         metavar="DATA",

@@ -1,17 +1,16 @@
-"""What commands print: results on standard output, all else on standard error."""
+"""Results on standard output, all else on standard error, and checks of files to be written."""
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,12 +20,16 @@ from rich.progress import (
 )
 
 from longtail.errors import WriteError
+from longtail.output_files import check_output_file, check_output_folder
+from longtail.terminal import console, json_line, printable
 
 if TYPE_CHECKING:
     from longtail.data.counts import CountMatrix, Unseen
 
 __all__ = [
     "Interrupted",
+    "check_outputs",
+    "flush_results",
     "log",
     "log_new_data",
     "log_summary",
@@ -37,7 +40,6 @@ __all__ = [
     "result",
     "rows_progress",
     "show_notices",
-    "write_table",
 ]
 
 _QUIET_SECONDS = 10.0
@@ -47,14 +49,10 @@ class Interrupted(BaseException):
     """The user, or the system, wants the command to end: SIGINT or SIGTERM."""
 
 
-def _stderr() -> Console:
-    # Made when used: tests and shells may replace the stream.
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
 def log(message: str) -> None:
     """Tell the user what is going on."""
-    _stderr().print(message, markup=False)
+    # Made when used: tests and shells may replace the stream.
+    console(stderr=True).print(message, soft_wrap=True)
 
 
 def log_unseen(unseen: Unseen) -> None:
@@ -95,13 +93,67 @@ def _log_repeated(rows: CountMatrix) -> None:
 
 def result(text: str) -> None:
     """Print a result for people."""
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    with _writing_results():
+        console().print(text, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Print a result for programs: one JSON object."""
     # At once: a reader may wait for the line while the command goes on.
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    with _writing_results():
+        print(json_line(value, sys.stdout.encoding or "utf-8"), flush=True)
+
+
+def flush_results() -> None:
+    """Write what is still buffered, while an error can be told."""
+    with _writing_results():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing_results() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # no fault: the reader needs no more
+        raise
+    except OSError as error:
+        raise WriteError(
+            f"Results could not be written to standard output: {error.strerror or error}."
+        ) from error
+
+
+def check_outputs(
+    files: Iterable[Path | None] = (),
+    *,
+    folder: Path | None = None,
+    model: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Check all that a command will write, before it reads or computes anything.
+
+    Raises
+    ------
+    ParameterError
+        If a file or folder cannot be written.
+    ArchiveError
+        If something other than a model would be replaced by one.
+    MissingExtraError
+        If plots cannot be made.
+    """
+    for file in files:
+        if file is not None:
+            check_output_file(file)
+    if folder is not None:
+        check_output_folder(folder)
+    if model is not None:
+        from longtail.archive import check_replaceable
+
+        check_output_folder(model, replaced=True)
+        check_replaceable(model)
+    if plot is not None:
+        from longtail.displays import check_plot_path
+
+        check_plot_path(plot)
 
 
 @contextmanager
@@ -110,7 +162,11 @@ def muted(quiet: bool) -> Iterator[None]:
     if not quiet:
         yield
         return
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,  # which has every sign
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
         yield
 
 
@@ -133,14 +189,16 @@ def show_notices() -> None:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A display for (stage, done, in all); silent when standard error is no terminal."""
-    console = _stderr()
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    shown = console(stderr=True)
+    # A stage may be called by names of features, which are no markup.
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(bar_width=24), TimeRemainingColumn())
+    with Progress(*columns, console=shown, disable=not shown.is_terminal) as progress:
         tasks: dict[str, Any] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
+                tasks[stage] = progress.add_task(printable(stage), total=total)
             progress.update(tasks[stage], completed=done)
 
         yield report
@@ -152,10 +210,10 @@ def rows_progress(label: str) -> Iterator[Callable[[int, int], None]]:
 
     On a terminal, one live line; elsewhere a line every ten seconds at most.
     """
-    console = _stderr()
+    shown = console(stderr=True)
     columns = (TextColumn(label), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("rows"))
-    live = console.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not live) as progress:
+    live = shown.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=shown, disable=not live) as progress:
         task = progress.add_task(label)
         started, before = time.monotonic(), -1
         told = started
@@ -179,20 +237,3 @@ def _duration(seconds: float) -> str:
     if minutes < 1:
         return f"{seconds:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def write_table(table: Any, path: Path) -> None:
-    """Write a Polars table as Parquet or CSV, by extension.
-
-    Raises
-    ------
-    WriteError
-        If it cannot be written.
-    """
-    try:
-        if path.suffix == ".csv":
-            table.write_csv(path)
-        else:
-            table.write_parquet(path)
-    except OSError as error:
-        raise WriteError(f"{path} could not be written: {error}.") from error

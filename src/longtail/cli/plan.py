@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from longtail.cli.options import JsonOption, number_or, parse_refine_steps
-from longtail.cli.output import log, print_json, result
+from longtail.cli.options import JsonOption, number_or, parse_path, parse_refine_steps
+from longtail.cli.output import check_outputs, log, print_json, result
 
 if TYPE_CHECKING:
     from longtail.costs import CostEstimate, CostPlan, Machine
@@ -62,7 +62,11 @@ def plan(
     ] = False,
     save: Annotated[
         Path | None,
-        typer.Option(help="Write the machine's constants to this file.", rich_help_panel=_MACHINE),
+        typer.Option(
+            parser=parse_path,
+            help="Write the machine's constants to this file.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = None,
     memory_gb: Annotated[
         float | None, typer.Option(help="Memory of a worker.", rich_help_panel=_MACHINE)
@@ -113,6 +117,7 @@ def plan(
             "batch_size", "refine_steps", "importance_samples", "refine_features", "theta_features",
         )
     }  # fmt: skip
+    check_outputs([save])
     from longtail.costs import plan_cost
 
     found = _machine(machine, calibrate, memory_gb, network_gb)

@@ -23,12 +23,22 @@ from longtail.cli.options import (
     SkipCorruptOption,
     WorkerCpusOption,
     WorkersOption,
+    is_folder,
     parse_parts_path,
+    parse_path,
     parse_table_path,
     reading_like,
 )
-from longtail.cli.output import log, log_unseen, print_json, progress_bar, result, write_table
+from longtail.cli.output import (
+    check_outputs,
+    log,
+    log_unseen,
+    print_json,
+    progress_bar,
+    result,
+)
 from longtail.errors import ParameterError
+from longtail.output_files import write_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,12 +69,14 @@ def recommend(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=parse_parts_path, help="Table to write (.parquet, .csv), or a folder."
+            parser=parse_path,
+            callback=parse_parts_path,
+            help="Table to write (.parquet, .csv), or a folder.",
         ),
     ] = None,
     filter_items: Annotated[
         Path | None,
-        typer.Option(help="File with one item a line: recommend only these."),
+        typer.Option(parser=parse_path, help="File with one item a line: recommend only these."),
     ] = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also items that the row has already.")
@@ -99,6 +111,7 @@ def recommend(
     recommendations themselves. With a folder as --out, DATA is Parquet and need not fit in
     memory: it is gone through block by block, and a row's items are lists on its line.
     """
+    check_outputs([] if is_folder(out) else [out])
     from longtail.data import Vocabulary
 
     allowed = None if filter_items is None else Vocabulary.from_file(filter_items).names
@@ -167,8 +180,9 @@ def rank(
     held_out: Annotated[
         Path | None,
         typer.Option(
+            parser=parse_path,
             help="Data with the items to be found, of rows with the same ids. Otherwise a share "
-            "of each row of DATA is held out, or of the edges of a graph, from both ends."
+            "of each row of DATA is held out, or of the edges of a graph, from both ends.",
         ),
     ] = None,
     share: Annotated[
@@ -181,7 +195,10 @@ def rank(
     rows_out: Annotated[
         Path | None,
         typer.Option(
-            "--rows", callback=parse_table_path, help="Write per-row figures (.parquet, .csv)."
+            "--rows",
+            parser=parse_path,
+            callback=parse_table_path,
+            help="Write per-row figures (.parquet, .csv).",
         ),
     ] = None,
     network: _NetworkOption = False,
@@ -196,6 +213,7 @@ def rank(
 
     DATA should be rows that the model was not fitted to: their held-out items would be known.
     """
+    check_outputs([rows_out])
     from longtail.data import split_edges, split_items
     from longtail.evaluation import CUTOFFS
 
@@ -218,13 +236,14 @@ def rank(
             network=observed if network else None,
             progress=lambda done: progress("rank", done, rows.n_rows),
         )
-    if rows_out is not None:
-        write_table(found.per_row, rows_out)
-        log(f"per-row figures: {rows_out}")
+    # First: they are not lost when the file cannot be written.
     if json:
         print_json(found.to_dict() | {"seed": seed})
     else:
         result(str(found))
+    if rows_out is not None:
+        write_table(found.per_row, rows_out)
+        log(f"per-row figures: {rows_out}")
 
 
 def _open(

@@ -12,9 +12,10 @@ from longtail.cli.options import (
     JsonOption,
     ModelArgument,
     SeedOption,
+    parse_path,
     reading_like,
 )
-from longtail.cli.output import log, log_new_data, print_json, progress_bar, result
+from longtail.cli.output import check_outputs, log, log_new_data, print_json, progress_bar, result
 
 __all__ = ["report"]
 
@@ -24,11 +25,14 @@ def report(
     rows: Annotated[
         Path | None,
         typer.Argument(
+            parser=parse_path,
             help="Held-out rows of data, read as for the fit; without them the page says less.",
             metavar="[ROWS]",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Page to write (.html).")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(parser=parse_path, help="Page to write (.html).")] = Path(
+        "report.html"
+    ),
     title: Annotated[
         str | None, typer.Option(help="Title of the page; the model's folder if not given.")
     ] = None,
@@ -50,7 +54,9 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Folder for every figure as SVG, with its table as Parquet."),
+        typer.Option(
+            parser=parse_path, help="Folder for every figure as SVG, with its table as Parquet."
+        ),
     ] = None,
     seed: SeedOption = 0,
     exposure_column: ExposureColumnOption = None,
@@ -65,6 +71,7 @@ def report(
     from longtail.report import check_report_path, make_report
 
     check_report_path(out)
+    check_outputs([out], folder=figures)
     fitted = load(model)
     counts, unseen = None, None
     if rows is not None:

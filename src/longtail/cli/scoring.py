@@ -22,12 +22,22 @@ from longtail.cli.options import (
     SkipCorruptOption,
     WorkerCpusOption,
     WorkersOption,
+    is_folder,
     parse_latents_path,
+    parse_path,
     parse_table_path,
     reading_like,
 )
-from longtail.cli.output import log, log_new_data, print_json, progress_bar, result, write_table
+from longtail.cli.output import (
+    check_outputs,
+    log,
+    log_new_data,
+    print_json,
+    progress_bar,
+    result,
+)
 from longtail.errors import ParameterError
+from longtail.output_files import write_table
 
 if TYPE_CHECKING:
     from longtail.data import CountMatrix
@@ -56,16 +66,23 @@ def evaluate(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the figures of rows that are scored block by block."),
+        typer.Option(
+            parser=parse_path,
+            help="Folder for the figures of rows that are scored block by block.",
+        ),
     ] = None,
     rows_out: Annotated[
         Path | None,
         typer.Option(
-            "--rows", callback=parse_table_path, help="Write per-row figures (.parquet, .csv)."
+            "--rows",
+            parser=parse_path,
+            callback=parse_table_path,
+            help="Write per-row figures (.parquet, .csv).",
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Write the ladder as a figure (.png, .svg, .html).")
+        Path | None,
+        typer.Option(parser=parse_path, help="Write the ladder as a figure (.png, .svg, .html)."),
     ] = None,
     seed: SeedOption = 0,
     exposure_column: ExposureColumnOption = None,
@@ -85,10 +102,7 @@ def evaluate(
     DATA are read as the training data were, and aligned by feature name. Parquet that does not
     fit in memory is scored block by block, into a folder named by --out.
     """
-    from longtail.displays import check_plot_path
-
-    if plot is not None:
-        check_plot_path(plot)
+    check_outputs([rows_out], plot=plot)
     blocks = BlockOptions(
         engine, address, workers, worker_cpus, block_timeout, skip_corrupt, overwrite
     )
@@ -117,10 +131,10 @@ def evaluate(
             unseen=unseen,
             progress=progress,
         )
+    _show(evaluation, plot, json)
     if rows_out is not None:
         write_table(evaluation.per_row, rows_out)
         log(f"per-row figures: {rows_out}")
-    _show(evaluation, plot, json)
 
 
 def _evaluate_blocks(
@@ -142,12 +156,13 @@ def _evaluate_blocks(
 def _show(evaluation: Evaluation, plot: Path | None, json: bool, **facts: Any) -> None:
     from longtail.displays import save_plot
 
-    if plot is not None:
-        log(f"figure: {save_plot(evaluation.plot(), plot)}")
+    # First: they are not lost when a file cannot be written.
     if json:
         print_json(evaluation.to_dict() | facts)
     else:
         result(str(evaluation))
+    if plot is not None:
+        log(f"figure: {save_plot(evaluation.plot(), plot)}")
 
 
 def transform(
@@ -156,6 +171,7 @@ def transform(
     out: Annotated[
         Path,
         typer.Option(
+            parser=parse_path,
             callback=parse_latents_path,
             help="Table to write (.parquet, .csv), DATA with annotations (.h5ad), or a folder.",
         ),
@@ -196,6 +212,7 @@ def transform(
     With a folder as --out, DATA is Parquet and need not fit in memory: it is transformed block by
     block, and goes on where it stopped.
     """
+    check_outputs([] if is_folder(out) else [out])
     blocks = BlockOptions(
         engine, address, workers, worker_cpus, block_timeout, skip_corrupt, overwrite
     )

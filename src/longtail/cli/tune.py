@@ -12,8 +12,9 @@ from typing import Annotated, Any, get_args
 import typer
 
 from longtail.cli.fit import fit, read_rows
-from longtail.cli.options import DataArgument, JsonOption, SeedOption
-from longtail.cli.output import Interrupted, log, print_json, result, write_table
+from longtail.cli.options import DataArgument, JsonOption, SeedOption, parse_path
+from longtail.cli.output import Interrupted, check_outputs, log, print_json, result
+from longtail.output_files import write_table
 
 __all__ = ["tune"]
 
@@ -62,7 +63,9 @@ def parse_fixed(items: list[str] | None) -> dict[str, Any]:
 @with_reading_options
 def tune(
     data: DataArgument,
-    out: Annotated[Path, typer.Option(help="Folder for the study and the best model.")],
+    out: Annotated[
+        Path, typer.Option(parser=parse_path, help="Folder for the study and the best model.")
+    ],
     reading: dict[str, Any],
     task: Annotated[
         str,
@@ -87,10 +90,14 @@ def tune(
         ),
     ] = None,
     valid: Annotated[
-        Path | None, typer.Option(help="Validation data; otherwise a tenth of DATA is held out.")
+        Path | None,
+        typer.Option(
+            parser=parse_path, help="Validation data; otherwise a tenth of DATA is held out."
+        ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Write the trials as a figure (.png, .svg, .html).")
+        Path | None,
+        typer.Option(parser=parse_path, help="Write the trials as a figure (.png, .svg, .html)."),
     ] = None,
     seed: SeedOption = 0,
     resume: Annotated[
@@ -105,11 +112,10 @@ def tune(
     The folder gets the best model (model/), all trials (trials.csv) and the study, which goes on
     with --resume after an interruption, or with more trials or minutes.
     """
-    from longtail.displays import check_plot_path, save_plot
+    check_outputs([out / "trials.csv"], folder=out, model=out / "model", plot=plot)
+    from longtail.displays import save_plot
     from longtail.tuning import tune as search
 
-    if plot is not None:
-        check_plot_path(plot)
     fixed = {"counts": reading["counts"], "verbose": 1} | parse_fixed(fix)
     rows, held_out = read_rows(data, valid, reading)
     try:

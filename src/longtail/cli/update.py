@@ -12,9 +12,11 @@ from longtail.cli.options import (
     ExposureColumnOption,
     JsonOption,
     ModelArgument,
+    parse_address,
+    parse_path,
     reading_like,
 )
-from longtail.cli.output import Interrupted, log, log_summary, print_json, result
+from longtail.cli.output import Interrupted, check_outputs, log, log_summary, print_json, result
 from longtail.cli.stream import StreamOption, streamed
 
 if TYPE_CHECKING:
@@ -29,14 +31,24 @@ def update(
     model: ModelArgument,
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="File, folder or URL; see `longtail fit --help`."),
+        typer.Argument(
+            parser=parse_address,
+            metavar="DATA",
+            help="File, folder or URL; see `longtail fit --help`.",
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder for the updated model; MODEL itself to replace it.")
+        Path,
+        typer.Option(
+            parser=parse_path, help="Folder for the updated model; MODEL itself to replace it."
+        ),
     ],
     retain: Annotated[
         Path | None,
-        typer.Option(help="Old data to rehearse with; a part of them measures what is forgotten."),
+        typer.Option(
+            parser=parse_path,
+            help="Old data to rehearse with; a part of them measures what is forgotten.",
+        ),
     ] = None,
     stream: StreamOption = None,
     grow: Annotated[bool, typer.Option(help="Take in features that the model does not know.")] = (
@@ -74,10 +86,9 @@ def update(
     parameters of their own. What changed is printed: features, frequencies, how far latent vectors
     moved, bounds before and after. A model at --out is replaced when all is done, and not before.
     """
-    from longtail.archive import check_replaceable
+    check_outputs(model=out)
     from longtail.estimator import load
 
-    check_replaceable(out)
     fitted = load(model)
     fitted.set_params(verbose=1)
     settings = reading_like(fitted, exposure_column=exposure_column)

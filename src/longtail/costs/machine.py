@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from longtail.errors import ParameterError, WriteError
+from longtail.errors import ParameterError
+from longtail.output_files import write_text
 
 __all__ = ["MACHINES", "Machine", "find_machine"]
 
@@ -73,10 +74,7 @@ class Machine:
         ------
         WriteError
         """
-        try:
-            Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise WriteError(f"{path} could not be written: {error}.") from error
+        write_text(json.dumps(self.to_dict(), indent=1) + "\n", path)
 
     @classmethod
     def open(cls, path: str | Path) -> Machine:

@@ -105,7 +105,11 @@ def resolve_format(path: Path) -> str | None:
     DataError
         If there is nothing at `path`.
     """
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    if not exists:
         raise DataError(
             f"There is no file or folder '{path}'. Check the spelling; relative paths start at "
             f"the working directory '{Path.cwd()}'."

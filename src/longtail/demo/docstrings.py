@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from longtail.data import CountMatrix, read_counts, read_like, split_rows
@@ -29,7 +28,9 @@ from longtail.displays import EvaluationDisplay, HistoryDisplay, save_plot
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.evaluation import Evaluation
 from longtail.introspection import Spectra, neighborhoods, spectrum
+from longtail.output_files import write_table, write_text
 from longtail.report import check_report_path, make_report
+from longtail.terminal import console
 
 __all__ = ["run_demo"]
 
@@ -142,7 +143,7 @@ def run_demo(out: Path, *, rows: int, epochs: int, seed: int, say: Say) -> dict[
 
 def _corpus(out: Path, rows: int, seed: int, say: Say) -> tuple[CountMatrix, CountMatrix, Unseen]:
     """Sample docstrings, write them as two Parquet files, and read these as a user would."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading docstrings (once)", total=None)
         documents = load_docstrings(
             rows, seed, progress=lambda done, all: bar.update(task, completed=done, total=all)
@@ -152,13 +153,13 @@ def _corpus(out: Path, rows: int, seed: int, say: Say) -> tuple[CountMatrix, Cou
     settings = docstring_settings(min_df=5, max_df=0.2, max_features=5000)
     # Counted once before splitting, to keep exact duplicates (as bags of words) on one side.
     everything = out / "docstrings.parquet"
-    documents.write_parquet(everything)
+    write_table(documents, everything)
     bags = read_counts(everything, settings=settings)
     n_test = min(_TEST_ROWS, documents.height // 5)
     parts = split_rows(bags, [n_test], seed=seed)
     files = (out / "train.parquet", out / "held_out.parquet")
     for path, part in zip(files, parts, strict=True):
-        documents.filter(pl.col("doc_id").is_in(part.row_ids.to_list())).write_parquet(path)
+        write_table(documents.filter(pl.col("doc_id").is_in(part.row_ids.to_list())), path)
     everything.unlink()
     train = read_counts(files[0], settings=settings).drop_empty()[0]
     assert train.settings is not None
@@ -182,7 +183,7 @@ def _corpus(out: Path, rows: int, seed: int, say: Say) -> tuple[CountMatrix, Cou
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each stage, on standard error."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
@@ -319,12 +320,12 @@ def _write(
         [line | {"model": name} for name, s in scores.items() for line in s.frame().to_dicts()]
     )
     save_plot(ladder.plot(), out / "ladder.png")
-    ladder.frame().write_csv(out / "evaluation.csv")
+    write_table(ladder.frame(), out / "evaluation.csv")
     save_plot(spectra.plot(), out / "spectrum.png")
     figures = [out / f"neighbors_{word}.png" for word in words]
-    scores["hybrid"].per_row.write_parquet(out / "rows.parquet")
+    write_table(scores["hybrid"].per_row, out / "rows.parquet")
     plain = {name: score.to_dict() for name, score in scores.items()}
-    (out / "evaluation.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
+    write_text(json.dumps(plain, indent=1), out / "evaluation.json")
     return {
         str(out / "model"): "the hybrid model: longtail.load() or the commands below",
         str(out / "history.png"): "training of both models",

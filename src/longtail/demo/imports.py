@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
 from rich.progress import Progress
 
 from longtail.data import CountMatrix, import_counts, load_imports
 from longtail.demo.hidden_items import baskets, compared, find_hidden, held_out_rows
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.explanations import supporting_items
+from longtail.output_files import write_table
+from longtail.terminal import console
 
 __all__ = ["run_demo"]
 
@@ -65,7 +66,7 @@ def run_demo(out: Path, *, rows: int | None, epochs: int, seed: int, say: Say) -
     suggested = _suggest(model, train, say)
     model.save(out / "model")
     asked = pl.DataFrame({"file": [" + ".join(b) for b in _BASKETS], "imports": _BASKETS})
-    asked.write_parquet(out / "baskets.parquet")
+    write_table(asked, out / "baskets.parquet")
     say(
         f"\nWritten: {out / 'model'}, {out / 'baskets.parquet'}\n"
         "\nTry:\n"
@@ -85,7 +86,7 @@ def run_demo(out: Path, *, rows: int | None, epochs: int, seed: int, say: Say) -
 
 
 def _files(rows: int | None, seed: int, say: Say) -> CountMatrix:
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading imports (once)", total=None)
         listed = load_imports(
             rows, seed, progress=lambda done, all: bar.update(task, completed=done, total=all)

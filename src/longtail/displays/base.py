@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from longtail.errors import MissingExtraError, ParameterError
+from longtail.output_files import check_output_file, replacing
 
 __all__ = [
     "PALETTE",
@@ -68,10 +69,16 @@ def check_plot_path(path: str | Path) -> str:
     Raises
     ------
     ParameterError
-        If the extension is none of png, svg, html, json.
+        If the extension is none of png, svg, html, json, or the file cannot be written.
     MissingExtraError
         If Altair is not installed.
     """
+    kind = _plot_kind(path)
+    check_output_file(path)
+    return kind
+
+
+def _plot_kind(path: str | Path) -> str:
     kind = Path(path).suffix.lstrip(".").lower()
     if kind not in _FORMATS:
         raise ParameterError(
@@ -92,17 +99,18 @@ def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
 
     Raises
     ------
-    ParameterError, MissingExtraError
-        As `check_plot_path`.
+    ParameterError
+        If the extension is none of png, svg, html, json.
+    MissingExtraError
+        If Altair is not installed.
+    WriteError
+        If the file cannot be written; an older one is unchanged.
     """
     path = Path(path)
-    kind = check_plot_path(path)
-    if kind == "png":
-        chart.save(path, format=kind, scale_factor=scale)
-    elif kind == "html":
-        chart.save(path, format=kind, inline=True)
-    else:
-        chart.save(path, format=kind)
+    kind = _plot_kind(path)
+    options: dict[str, Any] = {"png": {"scale_factor": scale}, "html": {"inline": True}}
+    with replacing(path) as partial:
+        chart.save(partial, format=kind, **options.get(kind, {}))
     return path
 
 

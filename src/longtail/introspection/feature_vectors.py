@@ -19,13 +19,14 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix, Vocabulary
-from longtail.errors import DataError, ParameterError, WriteError
+from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
 from longtail.estimator.exposures import at_typical_exposure
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import jacobian
 from longtail.introspection.neighbors import Metric, NearestRows, check_metric, unit
 from longtail.ops.ambient import neutral_torch
+from longtail.output_files import replacing, write_table
 
 __all__ = ["Context", "Embeddings", "context_posterior", "embeddings"]
 
@@ -195,15 +196,10 @@ class Embeddings:
         """
         path = Path(path)
         check_embeddings_path(path)
-        try:
-            if path.suffix == ".csv":
-                self.frame().write_csv(path)
-            elif path.suffix == ".parquet":
-                self.frame().write_parquet(path)
-            else:
-                self._write_text(path)
-        except OSError as error:
-            raise WriteError(f"{path} could not be written: {error}.") from error
+        if path.suffix in _TABLES:
+            write_table(self.frame(), path)
+        else:
+            self._write_text(path)
         return path
 
     def _write_text(self, path: Path) -> None:
@@ -213,7 +209,7 @@ class Embeddings:
                 "Some feature names differ only in white space, which word2vec's text format "
                 "cannot hold. Write .parquet or .csv."
             )
-        with path.open("w", encoding="utf-8") as file:
+        with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(f"{len(names)} {self.vectors.shape[1]}\n")
             for name, vector in zip(names, self.vectors, strict=True):
                 file.write(f"{name} {' '.join(f'{x:.7g}' for x in vector)}\n")

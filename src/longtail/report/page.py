@@ -11,8 +11,6 @@ import base64
 import hashlib
 import html
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +23,8 @@ import polars as pl
 
 from longtail.displays import Figure, save_plot
 from longtail.displays.base import TABLE_ROWS, altair, drawn, shortened, table_html
-from longtail.errors import MissingExtraError, ParameterError, WriteError
+from longtail.errors import MissingExtraError, ParameterError
+from longtail.output_files import write_table, write_text
 from longtail.report.blocks import Chart, Section, Table
 
 __all__ = ["Report", "check_report_path", "require_extra"]
@@ -111,21 +110,7 @@ class Report:
         WriteError, MissingExtraError
         """
         path = check_report_path(path)
-        page = self.html()
-        partial = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False
-            ) as file:
-                partial = Path(file.name)
-                file.write(page)
-            partial.chmod(0o666 & ~_umask())
-            partial.replace(path)
-        except OSError as error:
-            if partial is not None:
-                partial.unlink(missing_ok=True)
-            raise WriteError(f"{path} could not be written: {error}.") from error
+        write_text(self.html(), path)
         return path
 
     def save_figures(self, folder: str | Path, kind: str = "svg") -> list[Path]:
@@ -142,13 +127,9 @@ class Report:
         """
         folder = Path(folder)
         written = []
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, figure in self.figures.items():
-                written.append(save_plot(figure.plot(), folder / f"{name}.{kind}"))
-                figure.frame().write_parquet(folder / f"{name}.parquet")
-        except OSError as error:
-            raise WriteError(f"Figures could not be written to {folder}: {error}.") from error
+        for name, figure in self.figures.items():
+            written.append(save_plot(figure.plot(), folder / f"{name}.{kind}"))
+            write_table(figure.frame(), folder / f"{name}.parquet")
         return written
 
     def _repr_html_(self) -> str:
@@ -246,12 +227,6 @@ def _hash(script: str) -> str:
 
 def _file(name: str) -> str:
     return resources.files("longtail.report").joinpath("templates", name).read_text("utf-8")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _environment() -> Any:

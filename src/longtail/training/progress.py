@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from longtail import terminal
 from longtail.training.callbacks import Callback
 from longtail.training.config import TrainingConfig
 from longtail.training.history import EpochRecord
@@ -32,7 +33,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, console: Console | None = None, label: str = "fit") -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or terminal.console(stderr=True)
         self._label = label
         self._progress: Progress | None = None
         self._task = TaskID(0)

@@ -31,6 +31,8 @@ def list_files(path: str) -> tuple[str, ...]:
     MissingExtraError
         If what opens such a URL is not installed.
     """
+    if not path:  # Path("") would be the working directory
+        raise DataError("The data have an empty name; expected a file, a folder or a URL.")
     with _reaching(path):
         found = _remote(path) if is_url(path) else _local(Path(path))
     if not found:
