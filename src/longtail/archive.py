@@ -96,7 +96,7 @@ def write_archive(
         If the folder holds something other than a saved model, or cannot be written. What was
         there stays.
     """
-    target = Path(path).resolve()  # a link stays, and the model that it leads to is replaced
+    target = Path(os.path.realpath(path))  # a link stays, and the model that it leads to is replaced
     check_replaceable(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def _recover(target: Path) -> bool:
     ArchiveError
         If it cannot be moved.
     """
-    target = target.resolve()
+    target = Path(os.path.realpath(target))
     work = target.with_name(f".{target.name}.saving")
     if target.exists() or not any((work / name).is_dir() for name in ("new", "old")):
         return False
@@ -280,6 +280,10 @@ def read_archive(path: str | Path) -> Archive:
         altered.
     """
     folder = Path(path)
+    try:
+        folder.is_dir()
+    except OSError as error:  # a name that is too long, for one
+        raise ArchiveError(f"{folder} cannot be opened: {error.strerror}.") from error
     if _recover(folder):
         warnings.warn(
             f"A process was killed while it saved {folder}: the whole model that it left is now in "

@@ -56,7 +56,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     OSError
         If the file cannot be made.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     if path in _HELD.paths:
         yield
         return
