@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from longtail.data.coerce import refuse_masked
 from longtail.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def as_exposure(values: Any, row_ids: pl.Series) -> Array:
         If there are not n of them, or one is no such number; names the first such row.
     """
     n_rows = len(row_ids)
+    refuse_masked(values, "the exposures")
     given = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
     if given.shape != (n_rows,):
         raise DataError(

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
+from longtail.data.long_tables import refuse_long_table
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.exposures import at_typical_exposure
 from longtail.estimator.inputs import whole
@@ -82,6 +83,7 @@ def rank_rows(
     progress: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Judge recommendations by held-out items; see `NonlinearFactorAnalysis.rank`."""
+    refuse_long_table(held_out, model.vocabulary_)
     # What is looked for is not inferred from, so it needs no exposures of its own.
     wanted = CountMatrix.from_any(held_out, counts=model.counts).with_exposure(None)
     (seen, unseen), (wanted, unseen_wanted) = (
@@ -109,7 +111,7 @@ def _scores(
     scores = PredictiveScores(model, counts, refine_steps, seed, progress)
     if network is None:
         return scores
-    items, _ = model.align(network)
+    items = counts if network is given else model.align(network)[0]
     own, others = items_of(given, counts), items_of(network, items)
     return LinkScores(scores, model, counts, own, items, others, refine_steps, seed)
 
@@ -165,6 +167,7 @@ def allowed_items(vocabulary: Vocabulary, items: Any) -> npt.NDArray[np.bool_] |
     n = len(vocabulary)
     listed: list[Any] = [items] if isinstance(items, str) else list(items)
     mask = np.zeros(n, dtype=bool)
+    _notice_numbers(vocabulary, listed)
     if listed and all(isinstance(item, bool | np.bool_) for item in listed):
         if len(listed) != n:
             raise DataError(f"A mask of items needs {n:,} entries, one an item; got {len(listed)}.")
@@ -187,3 +190,21 @@ def allowed_items(vocabulary: Vocabulary, items: Any) -> npt.NDArray[np.bool_] |
     if not mask.any():
         raise ParameterError("filter_items allows no item at all; name at least one.")
     return mask
+
+
+def _notice_numbers(vocabulary: Vocabulary, items: list[Any]) -> None:
+    """Warn where items could be meant by name and are taken as column numbers."""
+    if not vocabulary.named and any(isinstance(item, str) for item in items):
+        said = "because the model's items have no names. Fit to counts with names to use names"
+    elif vocabulary.named and any(_is_number(i) and str(i) in vocabulary for i in items):
+        said = (
+            "not as names, although the model's items are called by numbers. Give names as text: "
+            "[str(item) for item in items]"
+        )
+    else:
+        return
+    warnings.warn(f"filter_items are taken as column numbers, {said}.", DataWarning, stacklevel=5)
+
+
+def _is_number(item: Any) -> bool:
+    return isinstance(item, int | np.integer) and not isinstance(item, bool | np.bool_)
