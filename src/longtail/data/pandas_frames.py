@@ -45,6 +45,8 @@ def index_names(index: Any) -> Any | None:
     """Return a frame's index as row ids where it tells rows apart; a plain range says nothing."""
     if type(index).__name__ == "RangeIndex" or not index.is_unique:
         return None
+    if not hasattr(index, "levels") and index.hasnans:
+        return None
     values = list(index)
     if all(is_whole(value) for value in values):
         return [int(value) for value in values]

@@ -6,10 +6,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from longtail.data.pandas_frames import is_whole
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
@@ -20,6 +22,7 @@ __all__ = [
     "dots_hint",
     "no_names_error",
     "none_in_common",
+    "notice_numbers",
     "notice_position",
     "width_error",
 ]
@@ -152,6 +155,34 @@ def notice_position(here: Vocabulary, expected: Vocabulary) -> None:
         remedy = "Name the columns: CountMatrix.from_any(X, vocabulary=names)"
     warnings.warn(
         f"{said}: columns are matched by position, and another order would go unnoticed. {remedy}.",
+        DataWarning,
+        stacklevel=_levels_to_caller(),
+    )
+
+
+def notice_numbers(vocabulary: Vocabulary, items: Sequence[Any], called: str) -> None:
+    """Warn where features could be meant by name, and are taken by column number.
+
+    Parameters
+    ----------
+    vocabulary
+        Of the model.
+    items
+        Names or column numbers.
+    called
+        The argument that they are given as.
+    """
+    if not vocabulary.named and any(isinstance(item, str) for item in items):
+        said = "because the model's features have no names. Fit to counts with names to use names"
+    elif vocabulary.named and any(is_whole(item) and str(item) in vocabulary for item in items):
+        said = (
+            "not as a name, although the model's features are called by numbers. Give names as "
+            "text, such as '7'"
+        )
+    else:
+        return
+    warnings.warn(
+        f"{called}: what is given is taken as a column number, {said}.",
         DataWarning,
         stacklevel=_levels_to_caller(),
     )

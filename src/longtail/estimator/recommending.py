@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
 from longtail.data.long_tables import refuse_long_table
+from longtail.data.unseen import notice_numbers
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.exposures import at_typical_exposure
 from longtail.estimator.inputs import whole
@@ -167,7 +168,7 @@ def allowed_items(vocabulary: Vocabulary, items: Any) -> npt.NDArray[np.bool_] |
     n = len(vocabulary)
     listed: list[Any] = [items] if isinstance(items, str) else list(items)
     mask = np.zeros(n, dtype=bool)
-    _notice_numbers(vocabulary, listed)
+    notice_numbers(vocabulary, listed, "filter_items")
     if listed and all(isinstance(item, bool | np.bool_) for item in listed):
         if len(listed) != n:
             raise DataError(f"A mask of items needs {n:,} entries, one an item; got {len(listed)}.")
@@ -190,21 +191,3 @@ def allowed_items(vocabulary: Vocabulary, items: Any) -> npt.NDArray[np.bool_] |
     if not mask.any():
         raise ParameterError("filter_items allows no item at all; name at least one.")
     return mask
-
-
-def _notice_numbers(vocabulary: Vocabulary, items: list[Any]) -> None:
-    """Warn where items could be meant by name and are taken as column numbers."""
-    if not vocabulary.named and any(isinstance(item, str) for item in items):
-        said = "because the model's items have no names. Fit to counts with names to use names"
-    elif vocabulary.named and any(_is_number(i) and str(i) in vocabulary for i in items):
-        said = (
-            "not as names, although the model's items are called by numbers. Give names as text: "
-            "[str(item) for item in items]"
-        )
-    else:
-        return
-    warnings.warn(f"filter_items are taken as column numbers, {said}.", DataWarning, stacklevel=5)
-
-
-def _is_number(item: Any) -> bool:
-    return isinstance(item, int | np.integer) and not isinstance(item, bool | np.bool_)
