@@ -304,6 +304,23 @@ def test_latent_vectors_that_do_not_fit(model, z, message):
         model.inverse_transform(z)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_latent_vectors_of_any_precision(model, dtype):
+    z = torch.tensor([[0.5, -1.0, 0.25]], dtype=dtype, requires_grad=True)
+    expected = model.inverse_transform(np.array([[0.5, -1.0, 0.25]]))
+    np.testing.assert_array_equal(model.inverse_transform(z), expected)
+    totals = torch.tensor([3.0], dtype=dtype)
+    np.testing.assert_allclose(model.inverse_transform(z, totals=totals), 3 * expected, rtol=1e-6)
+
+
+def test_masked_latent_vectors_and_totals(model):
+    masked = np.ma.masked_array([[0.5, -1.0, 0.25]], mask=[[0, 1, 0]])
+    with pytest.raises(DataError, match=r"1 value.* of the latent vectors are masked"):
+        model.inverse_transform(masked)
+    with pytest.raises(DataError, match="of the totals are masked"):
+        model.sample(2, totals=np.ma.masked_array([3, 4], mask=[0, 1]))
+
+
 def test_sample(model):
     rows = model.sample(70, random_state=0)
     assert isinstance(rows, csr_array)

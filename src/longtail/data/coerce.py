@@ -18,7 +18,7 @@ from longtail.data.cells import counts_of, is_anndata
 from longtail.data.pandas_frames import column_names, frame_values, index_names, is_whole
 from longtail.errors import DataError
 
-__all__ = ["Table", "as_row_ids", "obs_column", "refuse_masked", "to_table"]
+__all__ = ["Table", "as_row_ids", "numbers_of", "obs_column", "refuse_masked", "to_table"]
 
 _SHOWN = 5
 _INT32_MAX = np.iinfo(np.int32).max
@@ -90,7 +90,7 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
         return _from_pandas(X)
     if hasattr(X, "__arrow_c_stream__") and hasattr(X, "column_names"):  # pyarrow's tables
         return _from_polars(pl.DataFrame(X))
-    return Table(_from_dense(_to_numpy(X)))
+    return Table(_from_dense(numbers_of(X)))
 
 
 def obs_column(X: Any, name: str) -> Any:
@@ -126,7 +126,14 @@ def refuse_masked(X: Any, called: str) -> None:
         )
 
 
-def _to_numpy(X: Any) -> npt.NDArray[Any]:
+def numbers_of(X: Any) -> npt.NDArray[Any]:
+    """Return an array-like or a tensor as an array of NumPy's.
+
+    Raises
+    ------
+    DataError
+        If it forms none.
+    """
     if hasattr(X, "detach") and hasattr(X, "layout"):
         X = _tensor_values(X)
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from longtail.data.coerce import refuse_masked
+from longtail.data.coerce import numbers_of, refuse_masked
 from longtail.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def as_exposure(values: Any, row_ids: pl.Series) -> Array:
     """
     n_rows = len(row_ids)
     refuse_masked(values, "the exposures")
-    given = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    given = values.to_numpy() if hasattr(values, "to_numpy") else numbers_of(values)
     if given.shape != (n_rows,):
         raise DataError(
             f"Expected an exposure for each of {n_rows} rows, a number above 0, but got an array "
