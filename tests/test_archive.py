@@ -76,11 +76,12 @@ def test_what_is_not_a_model(tmp_path):
     for name, message in [
         ("absent", "is not a folder"),
         ("file", "is not a folder"),
-        ("x" * 300, "cannot be opened: File name too long"),
         ("empty", "has no manifest"),
     ]:
         with pytest.raises(ArchiveError, match=rf"{name} is not a saved model: it {message}"):
             read_archive(tmp_path / name)
+    with pytest.raises(ArchiveError, match="cannot be opened: File name too long"):
+        read_archive(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])

@@ -126,10 +126,11 @@ def test_a_model_without_names_goes_by_position():
     X = topic_counts(40, len(GENES), tokens=40)
     model = lt.NonlinearFactorAnalysis(K, n_hidden=8, epochs=1, random_state=0, device="cpu")
     adata = cells(30, seed=1)
-    annotation = lt.annotate(model.fit(X), adata, refine_steps=0, samples=60)
+    with pytest.warns(DataWarning, match="rows have feature names .* matched by position"):
+        annotation = lt.annotate(model.fit(X), adata, refine_steps=0, samples=60)
     assert annotation.genes == 20
     assert np.isfinite(adata.varm["longtail"]).all()
-    with pytest.raises(DataError, match="has 19 features"):
+    with pytest.raises(DataError, match="Expected 20 features, but these rows have 19"):
         lt.annotate(model, adata[:, :19].copy())
 
 

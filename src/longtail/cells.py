@@ -133,7 +133,7 @@ def annotate(
         warnings.warn(
             f"{unseen.n_features:,} genes are not in the model's vocabulary and are left out: "
             f"{unseen.mass:.1%} of the counts, in {unseen.rows:.1%} of the cells (most frequent: "
-            f"{', '.join(unseen.examples)}).",
+            f"{', '.join(unseen.examples)}).{unseen.hint}",
             DataWarning,
             stacklevel=2,
         )

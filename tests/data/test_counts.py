@@ -7,11 +7,12 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.data import CountMatrix, Vocabulary
-from longtail.errors import DataError
+from longtail.errors import DataError, DataWarning
 from tests.data.strategies import dense_counts
 
 SMALL = np.array([[0, 2, 1], [0, 0, 0], [3, 0, 4]])
@@ -114,6 +115,87 @@ def test_pandas_extension_columns():
         CountMatrix.from_any(missing)
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (pd.RangeIndex(3), None),
+        (pd.Index([0, 1, 2]), ("0", "1", "2")),
+        (pd.RangeIndex(100, 103), ("100", "101", "102")),
+        (pd.Index([7, 3, 5], dtype="uint8"), ("7", "3", "5")),
+        (pd.Index([7, 3, 5], dtype="Int64"), ("7", "3", "5")),
+        (pd.CategoricalIndex(["b", "a", "c"]), ("b", "a", "c")),
+    ],
+)
+def test_column_names_of_pandas(columns, expected):
+    vocabulary = CountMatrix.from_any(pd.DataFrame(SMALL, columns=columns)).vocabulary
+    assert vocabulary == (Vocabulary.positional(3) if expected is None else Vocabulary(expected))
+
+
+def test_a_pivot_table_keeps_its_items():
+    long = pd.DataFrame({"user": [5, 5, 9], "item": [101, 100, 101], "n": [2, 1, 4]})
+    pivot = long.pivot_table(index="user", columns="item", values="n", fill_value=0)
+    counts = CountMatrix.from_any(pivot)
+    assert counts.vocabulary.names == ("100", "101")
+    assert counts.row_ids.to_list() == [5, 9]
+    assert counts.csr.toarray().tolist() == [[1, 2], [0, 4]]
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        ([1.5, 2.0, 3.0], ["1.5", "2.0", "3.0"]),
+        (
+            pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)]),
+            ["('a', 1)", "('a', 2)", "('b', 1)"],
+        ),
+        (["x", 3, "y"], ["x", "3", "y"]),
+        (["x", "", "y"], [0, 1, 2]),
+        (["x", None, "y"], [0, 1, 2]),
+    ],
+)
+def test_row_names_of_other_types_become_text(index, expected):
+    frame = pd.DataFrame(SMALL, index=index)
+    assert CountMatrix.from_any(frame).row_ids.to_list() == expected
+
+
+def test_pyarrow_tables_name_their_columns():
+    pa = pytest.importorskip("pyarrow")
+    counts = CountMatrix.from_any(pa.table({"a": [0, 1], "b": [2.5, 0.0]}))
+    assert counts.vocabulary.names == ("a", "b")
+    assert counts.csr.toarray().tolist() == [[0, 2.5], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        torch.tensor,
+        lambda dense: torch.tensor(dense, dtype=torch.bfloat16),
+        lambda dense: torch.tensor(dense, dtype=torch.float16),
+        lambda dense: torch.tensor(dense, dtype=torch.bfloat16, requires_grad=True),
+    ],
+)
+def test_tensors(convert):
+    dense = np.array([[0.0, 2.0], [0.5, 0.0]])
+    assert CountMatrix.from_any(convert(dense)).csr.toarray().tolist() == dense.tolist()
+    with pytest.raises(DataError, match=r"layout is torch.sparse_coo.*scipy"):
+        CountMatrix.from_any(convert(dense).to_sparse())
+
+
+def test_masked_values_are_refused():
+    hidden = np.ma.masked_array(SMALL, mask=SMALL == 4)
+    for masked in (hidden, list(hidden)):
+        with pytest.raises(
+            DataError, match=r"^1 value\(s\) of the table are masked.*X.filled\(0\)"
+        ):
+            CountMatrix.from_any(masked)
+    assert CountMatrix.from_any(hidden.filled(0)).csr.toarray()[2].tolist() == [3, 0, 0]
+    nothing_hidden = np.ma.masked_array(SMALL, mask=False)
+    assert CountMatrix.from_any(nothing_hidden).csr.toarray().tolist() == SMALL.tolist()
+    times = np.ma.masked_array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+    with pytest.raises(DataError, match="of the exposures are masked"):
+        CountMatrix.from_any(SMALL, exposure=times)
+
+
 def test_a_count_matrix_passes_through():
     counts = small()
     assert CountMatrix.from_any(counts) is counts
@@ -212,7 +294,14 @@ def test_strict_counts():
         (pl.DataFrame({"a": [1, None]}), "NaN"),
         (pl.LazyFrame({"a": [1]}), "call .collect"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "'a' at positions 0 and 1"),
-        (pd.DataFrame([[1, 2]], columns=["a", 3]), "must be all strings or none"),
+        (pd.DataFrame([[1, 2]], columns=["a", 3]), "all strings or all whole numbers.*'a'.* 1 3"),
+        (pd.DataFrame([[1, 2]], columns=[1.0, 2.0]), r"column 0 is called 1.0 \(float\)"),
+        (pd.DataFrame([[1, 2]], columns=[True, False]), r"called True \(bool\)"),
+        (pd.DataFrame([[1, 2]], columns=pd.date_range("2024", periods=2)), "Timestamp"),
+        (pd.DataFrame([[1, 2]], columns=[("a", 1), ("a", 2)]), r"\('a', 1\) \(tuple\)"),
+        (pd.DataFrame([[1, 2]], columns=[7, 7]), "'7' at positions 0 and 1"),
+        (pd.DataFrame([[1, 2]], columns=["", "a"]), "must not be empty, but name 0"),
+        (pl.DataFrame({"": [1]}), "must not be empty, but name 0"),
         ("counts.csv", "read_counts"),
         (None, "got None"),
     ],
@@ -241,6 +330,7 @@ def test_damaged_sparse_structure(container):
         (["x", "y", "x"], "must be unique, but 1 occur more than once, for instance 'x'"),
         (["x", "y"], "each of 3 rows, but got 2"),
         (["x", None, "z"], "missing, the first at position 1"),
+        (["x", "y", ""], r"1 row id\(s\) are empty, the first at position 2"),
         (["x", 1, "z"], "all strings or all whole numbers, but got int and str"),
         ([1.0, 2.0, 3.0], "float"),
         ([True, False, True], "bool"),
@@ -260,6 +350,12 @@ def test_refused_vocabularies():
         CountMatrix.from_any(SMALL, vocabulary=["a", "b", "a"])
     with pytest.raises(DataError, match=r"column 0: 'c' against 'a'"):
         CountMatrix.from_any(pd.DataFrame(SMALL, columns=list("abc")), vocabulary=list("cba"))
+    with pytest.raises(DataError, match=r"names its columns \(such as 'a'\), .* no names"):
+        CountMatrix.from_any(
+            pd.DataFrame(SMALL, columns=list("abc")), vocabulary=Vocabulary.positional(3)
+        )
+    with pytest.raises(DataError, match="must not be empty"):
+        CountMatrix.from_any(SMALL, vocabulary=["a", "b", ""])
 
 
 def test_constructor_checks_shapes():
@@ -301,6 +397,21 @@ def test_row_selection_refuses():
         counts["x"]
     with pytest.raises(DataError, match="slice, an array of positions"):
         counts[[0.5]]
+
+
+def test_rows_as_scikit_learn_selects_them():
+    counts = small()
+    for selected in (counts[[2, 0], ...], counts[[2, 0], :]):
+        assert selected.row_ids.to_list() == ["z", "x"]
+        assert selected.vocabulary == counts.vocabulary
+    for index in ((0, 1), (slice(None), [0]), (..., 0), (0, slice(1)), (0,)):
+        with pytest.raises(DataError, match=r"by their rows alone.*select_features.*counts.csr"):
+            counts[index]
+
+
+def test_counts_are_not_made_dense_unasked():
+    with pytest.raises(DataError, match=r"3 × 3 values.*counts.csr.toarray\(\)"):
+        np.asarray(small())
 
 
 def test_select_features():
@@ -367,15 +478,44 @@ def test_align_reports_the_most_frequent_unseen_first():
 
 
 def test_align_without_names_goes_by_position():
-    unnamed, named = CountMatrix.from_any(SMALL), Vocabulary(["a", "b", "c"])
-    aligned, unseen = unnamed.align(named)
-    assert aligned.vocabulary == named
-    assert unseen.n_features == 0
-    assert small().align(Vocabulary.positional(3))[0].csr.toarray().tolist() == SMALL.tolist()
+    unnamed = CountMatrix.from_any(SMALL)
     assert unnamed.align(Vocabulary.positional(3))[0] is unnamed
     for vocabulary in (Vocabulary.positional(4), Vocabulary(["a", "b"])):
         with pytest.raises(DataError, match=r"Expected \d features, but these rows have 3"):
             unnamed.align(vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("counts", "vocabulary", "said"),
+    [
+        (CountMatrix.from_any(SMALL), Vocabulary(["a", "b", "c"]), "rows have no feature names"),
+        (small(), Vocabulary.positional(3), r"rows have feature names \(such as 'a', 'b', 'c'\)"),
+        (small(("2", "0", "1")), Vocabulary.positional(3), "rows have feature names .*"),
+    ],
+)
+def test_names_on_one_side_alone_bring_a_notice(counts, vocabulary, said):
+    with pytest.warns(DataWarning, match=f"These {said}.* matched by position") as notices:
+        aligned, unseen = counts.align(vocabulary)
+    assert len(notices) == 1
+    assert notices[0].filename == __file__
+    assert aligned.vocabulary == vocabulary
+    assert aligned.csr.toarray().tolist() == SMALL.tolist()
+    assert unseen.n_features == 0
+
+
+def test_names_that_are_the_column_numbers_say_nothing_else():
+    numbered = small(("0", "1", "2"))
+    assert numbered.align(Vocabulary.positional(3))[0].csr.toarray().tolist() == SMALL.tolist()
+    unnamed = CountMatrix.from_any(SMALL)
+    assert unnamed.align(numbered.vocabulary)[0].vocabulary == numbered.vocabulary
+
+
+def test_rows_without_a_known_feature_are_counted():
+    counts = CountMatrix.from_any([[1, 5], [0, 3], [0, 0], [0, 1]], vocabulary=["a", "b"])
+    _, unseen = counts.align(Vocabulary(["a"]))
+    assert unseen.n_unknown_rows == 2
+    assert "Rows without any known feature: 2;" in unseen.hint
+    assert counts.align(Vocabulary(["b"]))[1].n_unknown_rows == 0
 
 
 def test_align_without_a_common_name():

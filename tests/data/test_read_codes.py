@@ -210,8 +210,10 @@ def test_codes_unknown_for_their_dots_are_named(tmp_path):
     with pytest.warns(DataWarning, match="by full stops alone .* strip_dots=True"):
         read_counts(path, vocabulary=known)
     path.write_text("250.00\n")
-    with pytest.raises(DataError, match=r"None of the 1 features .* strip_dots=True"):
-        read_like(path, ReadSettings(format="basket"), known)
+    _, unseen = read_like(path, ReadSettings(format="basket"), known)
+    assert (unseen.n_unknown_rows, unseen.n_dotted) == (1, 1)
+    assert "without any known feature: 1;" in unseen.hint
+    assert "strip_dots=True" in unseen.hint
     _, unseen = read_like(path, ReadSettings(format="basket", strip_dots=True), known)
     assert (unseen.n_features, unseen.hint) == (0, "")
 

@@ -118,7 +118,8 @@ def test_bags_of_words_align_by_name_where_there_are_names(tmp_path):
     counts, unseen = read_like(tmp_path / "b" / "x.feat", train.settings, train.vocabulary)
     assert counts.csr.toarray().tolist() == [[0, 1]]
     assert unseen.examples == ("leaf",)
-    counts, _ = read_like(tmp_path / "c" / "x.feat", train.settings, train.vocabulary)
+    with pytest.warns(DataWarning, match="These rows have no feature names"):
+        counts, _ = read_like(tmp_path / "c" / "x.feat", train.settings, train.vocabulary)
     assert counts.csr.toarray().tolist() == [[1, 0]]
 
 
@@ -157,10 +158,74 @@ def test_settings_that_were_never_resolved(tmp_path):
     assert counts.settings.format == "txt"
 
 
-def test_nothing_in_common(tmp_path, texts):
-    (tmp_path / "new.txt").write_text("leaf\n")
-    with pytest.raises(DataError, match="None of the 1 features"):
-        read_like(tmp_path / "new.txt", texts.settings, texts.vocabulary)
+# Training data, and lines of new data by what they hold: a known feature, an unknown one, nothing.
+KINDS = {
+    "texts": ("t.txt", {}, "kernel tree", ("tree", "leaf", "?")),
+    "text table": ("t.csv", {"text_column": "x"}, "x\nkernel tree", ("tree", "leaf", "?")),
+    "records": ("t.basket", {}, "kernel,tree", ("tree", "leaf", ",")),
+    "cells": (
+        "t.csv",
+        {"feature_column": "x", "feature_separator": ";"},
+        "x\nkernel;tree",
+        ("tree", "leaf", ";"),
+    ),
+    "long table": (
+        "t.csv",
+        {"row_column": "r", "feature_column": "x"},
+        "r,x\n1,kernel\n1,tree",
+        ("2,tree", "3,leaf", None),
+    ),
+    "ratings": (
+        "t.csv",
+        {"row_column": "r", "feature_column": "x", "value_column": "n", "min_value": 1},
+        "r,x,n\n1,kernel,4\n1,tree,3",
+        ("2,tree,3", "3,leaf,2", "4,tree,0"),
+    ),
+    "ids": ("t.svm", {"index_base": 0}, "0 0:1 1:1", ("0 1:1", None, "0")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_read_alone_as_among_others(tmp_path, kind):
+    name, fields, content, lines = KINDS[kind]
+    (tmp_path / name).write_text(content + "\n")
+    train = read_counts(tmp_path / name, **fields)
+    header = content.split("\n")[0] + "\n" if name.endswith(".csv") else ""
+
+    def read(*chosen):
+        (tmp_path / name).write_text(header + "".join(f"{line}\n" for line in chosen))
+        return read_like(tmp_path / name, train.settings, train.vocabulary)
+
+    rows = [line for line in lines if line is not None]
+    together, _ = read(*rows)
+    alone = [read(line)[0] for line in rows]
+    assert [len(each) for each in alone] == [1] * len(rows)
+    np.testing.assert_array_equal(
+        np.vstack([each.csr.toarray() for each in alone]), together.csr.toarray()
+    )
+    assert together.totals.tolist() == [together.totals[0], *[0.0] * (len(rows) - 1)]
+    if lines[1] is not None:
+        _, unseen = read(rows[0], lines[1], lines[1].replace("3,", "5,"))
+        assert unseen.n_unknown_rows == 2
+        assert "Rows without any known feature: 2;" in unseen.hint
+
+
+def test_a_matrix_of_other_columns_is_another_table(tmp_path):
+    for name, words in (("a", "kernel\ntree\n"), ("b", "leaf\nbark\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.feat").write_text("1 1:1 2:2\n")
+        (tmp_path / name / "vocab.txt").write_text(words)
+    train = read_counts(tmp_path / "a" / "x.feat")
+    with pytest.raises(DataError, match="None of the 2 features"):
+        read_like(tmp_path / "b" / "x.feat", train.settings, train.vocabulary)
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.basket"])
+def test_features_of_rows_are_not_matched_by_position(tmp_path, name):
+    (tmp_path / name).write_text("kernel,tree\n")
+    settings = ReadSettings(format=name.removeprefix("t."))
+    with pytest.raises(DataError, match=r"name their features \(such as 'kernel'.*has no names"):
+        read_like(tmp_path / name, settings, Vocabulary.positional(2))
 
 
 def test_missing_texts_are_counted_here_too(tmp_path, texts):

@@ -95,6 +95,30 @@ def test_missing_keys(tmp_path, name, column):
         read_counts(write(tmp_path / name, frame), **COLUMNS)
 
 
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize("column", ["user", "item"])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_empty_keys(tmp_path, name, column, empty):
+    keys = pl.col(column).cast(pl.String)
+    frame = LONG.with_columns(pl.when(pl.col("n") < 4).then(keys).otherwise(pl.lit(empty)))
+    place = {"t.csv": "line 3", "t.jsonl": "line 2", "t.parquet": "row 1"}[name]
+    path = write(tmp_path / name, frame.rename({"literal": column}, strict=False))
+    message = rf"2 of 6 entries in column '{column}' .* are (empty|missing), the first at {place}"
+    with pytest.raises(DataError, match=message):
+        read_counts(path, **COLUMNS)
+    if column == "user":
+        with pytest.raises(DataError, match=r"column 'user' .* are (empty|missing)"):
+            read_counts(path, **COLUMNS, symmetric=True)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_empty_names_in_lists(tmp_path, name):
+    frame = pl.DataFrame({"codes": [["a", "b"], ["c", ""]]})
+    place = {"t.jsonl": "line 2", "t.parquet": "row 1"}[name]
+    with pytest.raises(DataError, match=rf"1 of 4 entries .* are empty, the first at {place}\."):
+        read_counts(write(tmp_path / name, frame), feature_column="codes")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

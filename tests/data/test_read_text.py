@@ -179,7 +179,10 @@ def test_columns_that_hold_no_texts(tmp_path):
         read_counts(path)
     with pytest.raises(DataError, match=r"holds lists.*feature_column='codes'"):
         read_counts(path, text_column="codes")
-    with pytest.raises(DataError, match="has no text in any row"):
+    with (
+        pytest.warns(DataWarning, match=r"2 of 2 texts in column 'nothing'"),
+        pytest.raises(DataError, match=r"No document of column 'nothing' .* holds a token"),
+    ):
         read_counts(path, text_column="nothing")
 
 
@@ -187,6 +190,20 @@ def test_texts_without_tokens(tmp_path):
     (tmp_path / "t.txt").write_text("a b c\n? !\n")
     with pytest.raises(DataError, match=r"No document of '.*t.txt' holds a token"):
         read_counts(tmp_path / "t.txt")
+
+
+def test_a_pattern_that_matches_nothing_is_no_token(tmp_path):
+    (tmp_path / "t.txt").write_text("kernel tree\n")
+    with pytest.raises(DataError, match=r"token_pattern .* matches empty texts"):
+        read_counts(tmp_path / "t.txt", token_pattern=r"\w*")
+
+
+@pytest.mark.parametrize("ids", [["x", ""], ["x", None]])
+def test_ids_that_are_empty(tmp_path, ids):
+    path = write(tmp_path / "t.parquet", pl.DataFrame({"id": ids, "text": ["kernel", "tree"]}))
+    assert read_counts(path).row_ids.to_list() == [0, 1]  # a column that was only found
+    with pytest.raises(DataError, match=r"1 row id\(s\) are (empty|missing), .* position 1"):
+        read_counts(path, id_column="id")
 
 
 def test_encodings(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from longtail.data import Vocabulary
 from longtail.errors import DataError
 
-name_lists = st.lists(st.text(max_size=8), unique=True, max_size=30)
+name_lists = st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=30)
 
 
 @given(name_lists)
@@ -42,6 +42,22 @@ def test_equal_by_content_hashable_and_copied_whole(names):
         assert hash(copied) == hash(one)
     if len(names) > 1:
         assert one != Vocabulary(reversed(names))
+
+
+@pytest.mark.parametrize("names", [[""], ["a", "", "b"], ["a", np.str_("")]])
+def test_empty_names_are_refused(names):
+    with pytest.raises(DataError, match=rf"must not be empty, but name {names.index('')} is"):
+        Vocabulary(names)
+
+
+def test_a_saved_model_may_hold_an_empty_name():
+    saved = Vocabulary.saved(["a", ""], {"a": "first"})
+    assert saved.codes(["", "a"]).tolist() == [1, 0]
+    assert saved.select([1]).names == ("",)
+    assert saved.described({"a": "second"}).label("a") == "a second"
+    assert pickle.loads(pickle.dumps(saved)) == saved
+    with pytest.raises(DataError, match="must be unique"):
+        Vocabulary.saved(["a", "a"])
 
 
 def test_positional_has_no_names():

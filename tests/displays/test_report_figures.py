@@ -87,7 +87,7 @@ def gaps(n=50):
 
 def tail(names=NASTY, counts=None):
     counts = np.arange(len(names), 0.0, -1) if counts is None else np.asarray(counts)
-    return LongTailDisplay(counts, Vocabulary(names), "count")
+    return LongTailDisplay(counts, Vocabulary.saved(names), "count")
 
 
 DISPLAYS = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from longtail.data import CountMatrix, split_edges
-from longtail.errors import DataError
+from longtail.errors import DataError, DataWarning
 from tests.estimator.models import names, small
 
 N = 20
@@ -81,7 +81,9 @@ def test_without_names_in_the_model_those_of_the_rows_count():
     plain = small(epochs=15, learning_rate=0.03).fit(X.csr[X.totals > 0])
     order = [f"n{i}" for i in reversed(range(N))]
     turned = CountMatrix.from_any(X.csr, vocabulary=order, row_ids=order)
-    by_name = plain.recommend(turned, 4, network=turned[list(range(N))[::-1]])
+    with pytest.warns(DataWarning, match="rows have feature names") as notices:
+        by_name = plain.recommend(turned, 4, network=turned[list(range(N))[::-1]])
+    assert len(notices) == 2  # of the rows, and of the network
     np.testing.assert_array_equal(by_name.indices, plain.recommend(X.csr, 4, network=X.csr).indices)
 
 

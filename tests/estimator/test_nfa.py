@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from longtail import CountMatrix, load
+from longtail import CountMatrix, load, read_counts
 from longtail.errors import CheckpointError, DataError, DataWarning, NotFittedError, ParameterError
 from longtail.estimator.prepare import prepare
 from longtail.features import FeatureTransform
@@ -304,6 +304,23 @@ def test_latent_vectors_that_do_not_fit(model, z, message):
         model.inverse_transform(z)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_latent_vectors_of_any_precision(model, dtype):
+    z = torch.tensor([[0.5, -1.0, 0.25]], dtype=dtype, requires_grad=True)
+    expected = model.inverse_transform(np.array([[0.5, -1.0, 0.25]]))
+    np.testing.assert_array_equal(model.inverse_transform(z), expected)
+    totals = torch.tensor([3.0], dtype=dtype)
+    np.testing.assert_allclose(model.inverse_transform(z, totals=totals), 3 * expected, rtol=1e-6)
+
+
+def test_masked_latent_vectors_and_totals(model):
+    masked = np.ma.masked_array([[0.5, -1.0, 0.25]], mask=[[0, 1, 0]])
+    with pytest.raises(DataError, match=r"1 value.* of the latent vectors are masked"):
+        model.inverse_transform(masked)
+    with pytest.raises(DataError, match="of the totals are masked"):
+        model.sample(2, totals=np.ma.masked_array([3, 4], mask=[0, 1]))
+
+
 def test_sample(model):
     rows = model.sample(70, random_state=0)
     assert isinstance(rows, csr_array)
@@ -384,6 +401,45 @@ def test_a_width_that_does_not_match(model):
 def test_names_without_anything_in_common(named):
     with pytest.raises(DataError, match="None of the 20 features"):
         named.transform(pd.DataFrame(words(), columns=[f"x{i}" for i in range(20)]))
+
+
+@pytest.fixture
+def baskets(tmp_path):
+    path = tmp_path / "train.basket"
+    path.write_text("bread,milk\nbread,tea\nmilk,tea\nbread,jam\n" * 5)
+    return small().fit(read_counts(path))
+
+
+def test_rows_without_a_known_feature_are_alone_as_among_others(baskets, tmp_path):
+    def read(*lines):
+        (tmp_path / "new.basket").write_text("".join(f"{line}\n" for line in lines))
+        return read_counts(tmp_path / "new.basket")
+
+    alone, among = read("anchor,sail"), read("bread,milk", "anchor,sail", "bread,sail")
+    with pytest.warns(DataWarning, match="Rows without any known feature: 1;"):
+        z = baskets.transform(alone)
+    assert z.tolist() == [[0.0] * 3]
+    with pytest.warns(DataWarning, match="Rows without any known feature: 1;"):
+        together = baskets.transform(among)
+    np.testing.assert_array_equal(together[1], z[0])
+    np.testing.assert_allclose(together[:1], baskets.transform(read("bread,milk")), atol=1e-6)
+    with pytest.warns(DataWarning, match="without any known feature"):
+        assert baskets.score_samples(alone).tolist() == [0.0]
+    found = baskets.recommend(alone, 2)
+    assert found.no_history.tolist() == [True]
+    assert found.frame()["item"][0] == "bread"
+    assert found.indices.tolist() == baskets.recommend(among, 2).indices[1:2].tolist()
+    with pytest.raises(DataError, match="None of the 1 rows has a count"):
+        baskets.evaluate(alone)
+    assert baskets.evaluate(among, samples=2).dropped_rows == 1
+
+
+def test_a_code_that_differs_by_dots_is_named_where_nothing_can_be_scored(tmp_path):
+    (tmp_path / "train.basket").write_text("25000,4019\n25000,V586\n4019,V586\n" * 5)
+    model = small().fit(read_counts(tmp_path / "train.basket"))
+    (tmp_path / "new.basket").write_text("250.00\n")
+    with pytest.raises(DataError, match=r"nothing to score.*strip_dots=True"):
+        model.evaluate(read_counts(tmp_path / "new.basket"))
 
 
 def test_one_feature():

@@ -11,6 +11,7 @@ import pytest
 from longtail.data import CountMatrix, split_items
 from longtail.errors import DataError, DataWarning, NotFittedError, ParameterError
 from longtail.estimator.recommending import match_rows
+from longtail.introspection import explain_recommendation
 from tests.builders import topic_counts
 from tests.estimator.models import names, small, words
 
@@ -163,3 +164,22 @@ def test_no_warning_says_twice_what_the_result_reports():
     with pytest.warns(DataWarning):
         fitted().transform(X)
     assert fitted().recommend(X, 2).unseen.mass == pytest.approx(2 / 3)
+
+
+def test_items_given_by_number_where_a_name_could_be_meant():
+    X = fresh().csr
+    plain = small().fit(X)
+    with pytest.warns(DataWarning, match="filter_items: .* because the model's features have no"):
+        by_text = plain.recommend(X, 2, filter_items=["3", "12"])
+    by_number = plain.recommend(X, 2, filter_items=[3, 12])
+    np.testing.assert_array_equal(by_text.indices, by_number.indices)
+    items = CountMatrix.from_any(X, vocabulary=[str(n) for n in range(10, 30)])
+    numbered = small().fit(items)
+    with pytest.warns(DataWarning, match="called by numbers. Give names as text"):
+        found = numbered.recommend(items, 2, filter_items=[10, 11])
+    assert set(found.frame()["item"]) <= {"20", "21"} | {None}
+    named = numbered.recommend(items, 2, filter_items=["10", "11"], exclude_seen=False)
+    assert set(named.frame()["item"]) == {"10", "11"}
+    numbered.recommend(items, 2, filter_items=[1, 2])
+    with pytest.warns(DataWarning, match="item: .* not as a name"):
+        explain_recommendation(numbered, items[0], 10)

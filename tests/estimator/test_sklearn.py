@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from functools import partial
 
 import numpy as np
@@ -10,12 +12,15 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import estimator_checks
 
 from longtail import NonlinearFactorAnalysis
-from longtail.errors import DataWarning
+from longtail.data import CountMatrix
+from longtail.errors import DataError, DataWarning
+from longtail.introspection import directions, explain_recommendation, spectrum
+from longtail.introspection.latents import draw_latents
 from tests.estimator.models import names, same_network, small, words
 
 EXEMPT = {
@@ -71,11 +76,78 @@ def test_columns_are_aligned_by_name():
     expected = model.transform(frame)
     np.testing.assert_array_equal(model.transform(frame[names(20)[::-1]]), expected)
     np.testing.assert_array_equal(model.transform(pl.from_pandas(frame)), expected)
-    # Without names, by position.
-    np.testing.assert_array_equal(model.transform(frame.to_numpy()), expected)
+    with pytest.warns(DataWarning, match="These rows have no feature names"):
+        np.testing.assert_array_equal(model.transform(frame.to_numpy()), expected)
     narrow = model.transform(frame.drop(columns="w03"))
     zeroed = model.transform(frame.assign(w03=0))
     np.testing.assert_array_equal(narrow, zeroed)
+
+
+def test_whole_numbers_are_names():
+    items = [100 + i for i in range(20)]
+    frame = pd.DataFrame(words(), columns=items)
+    model = small().fit(frame)
+    assert model.vocabulary_.names == tuple(map(str, items))
+    assert not hasattr(model, "feature_names_in_")  # scikit-learn's are texts
+    expected = model.transform(frame)
+    np.testing.assert_array_equal(model.transform(frame[items[::-1]]), expected)
+    np.testing.assert_array_equal(model.transform(frame.rename(columns=str)), expected)
+    assert set(model.recommend(frame, 2).frame()["item"]) <= set(map(str, items))
+    others = frame.rename(columns=lambda item: item + 1000)
+    with pytest.raises(DataError, match="None of the 20 features here"):
+        model.transform(others)
+
+
+ONE_SIDED = {
+    "transform": lambda model, X: model.transform(X),
+    "posterior": lambda model, X: model.posterior(X),
+    "score_samples": lambda model, X: model.score_samples(X),
+    "score": lambda model, X: model.score(X),
+    "evaluate": lambda model, X: model.evaluate(X, samples=2, completion=False),
+    "recommend": lambda model, X: model.recommend(X, 2),
+    "network": lambda model, X: model.recommend(
+        people(words(), model.vocabulary_.names, vocabulary=model.vocabulary_),
+        2,
+        network=people(X, names(20)),
+    ),
+    "rank": lambda model, X: model.rank(
+        CountMatrix.from_any(0 * words(), vocabulary=model.vocabulary_), X, cutoffs=(2,)
+    ),
+    "partial_fit": lambda model, X: copy.deepcopy(model).partial_fit(X, epochs=0),
+    "retain": lambda model, X: copy.deepcopy(model).partial_fit(
+        CountMatrix.from_any(words(), vocabulary=model.vocabulary_), retain=X, epochs=0
+    ),
+    "valid": lambda model, X: small().fit(
+        CountMatrix.from_any(words(), vocabulary=model.vocabulary_), valid=X
+    ),
+    "align": lambda model, X: CountMatrix.from_any(X).align(model.vocabulary_),
+    "pipeline": lambda model, X: Pipeline([("model", model)]).transform(X),
+    "directions": lambda model, X: directions(model, X, samples=2),
+    "spectrum": lambda model, X: spectrum(model, X, samples=2),
+    "latents": lambda model, X: draw_latents(model, CountMatrix.from_any(X), samples=2, seed=0),
+    "explanation": lambda model, X: explain_recommendation(model, X[:1], 3),
+}
+
+
+def people(X, ids, **named):
+    """Rows of a network, one for each feature."""
+    return CountMatrix.from_any(CountMatrix.from_any(X, **named)[:20], row_ids=ids)
+
+
+@pytest.mark.parametrize("named", ["the rows", "the model"])
+@pytest.mark.parametrize("use", ONE_SIDED)
+def test_names_on_one_side_alone_bring_one_notice(use, named):
+    plain, frame = words(), pd.DataFrame(words(), columns=names(20))
+    model = small().fit(frame if named == "the model" else plain)
+    rows = plain if named == "the model" else frame
+    said = "rows have no feature names" if named == "the model" else "rows have feature names"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ONE_SIDED[use](model, rows)
+    notices = [w for w in caught if "matched by position" in str(w.message)]
+    assert len(notices) == 1
+    assert f"These {said}" in str(notices[0].message)
+    assert notices[0].category is DataWarning
 
 
 @pytest.mark.parametrize("method", ["transform", "posterior", "score_samples", "score"])
@@ -129,6 +201,42 @@ def test_in_a_pipeline():
     np.testing.assert_array_equal(pipeline.transform(documents), z)
     assert np.isfinite(pipeline.score(documents))
     assert pipeline[-1].n_features_in_ == 7
+
+
+@pytest.mark.parametrize("container", [CountMatrix.from_any, lambda X: X])
+def test_in_model_selection(container):
+    X, model = container(words()), small(epochs=2, validation_fraction=0.0)
+    plain = cross_val_score(model, words(), cv=KFold(2))
+    np.testing.assert_allclose(cross_val_score(model, X, cv=KFold(2)), plain)
+    train, test = train_test_split(X, test_size=0.25, random_state=0)
+    assert (train.shape, test.shape) == ((60, 20), (20, 20))
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2).fit(X)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.transform(X).shape == (80, search.best_params_["n_components"])
+
+
+def test_long_tables_are_refused_before_the_fit():
+    long = pd.DataFrame({"user": [1, 1, 2] * 9, "item": [7, 8, 7] * 9, "rating": [5, 3, 4] * 9})
+    model = small(epochs=1)
+    said = "looks like a long table .* row_column='user', feature_column='item', value_column='r"
+    uses = [
+        lambda: model.fit(long),
+        lambda: model.fit(pl.from_pandas(long)),
+        lambda: model.fit_transform(long),
+        lambda: model.partial_fit(long),
+        lambda: model.fit(words()[:, :3] + 1, valid=long),
+    ]
+    for use in uses:
+        with pytest.raises(DataError, match=said):
+            use()
+    assert not hasattr(model, "network_")
+    fitted = small(epochs=1).fit(words()[:, :3] + 1)
+    for method in (fitted.transform, fitted.recommend, fitted.score, fitted.partial_fit):
+        with pytest.raises(DataError, match=said):
+            method(long)
+    on_purpose = small(epochs=1).fit(CountMatrix.from_any(long))
+    assert on_purpose.vocabulary_.names == ("user", "item", "rating")
+    assert on_purpose.transform(long).shape == (27, 3)
 
 
 def test_in_a_grid_search():

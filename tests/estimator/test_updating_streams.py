@@ -10,7 +10,7 @@ from longtail.data import read_counts
 from longtail.data.stream import open_stream
 from longtail.errors import DataError
 from tests.data.stream.streams import random_texts, write_texts
-from tests.estimator.models import same_network, small
+from tests.estimator.models import same_network, small, words
 
 TEXT = {"text_column": "text"}
 
@@ -72,3 +72,9 @@ def test_a_stream_of_other_words(fitted, tmp_path):
     path = write_texts(tmp_path / "other.parquet", ["zebra gnu"] * 60, 20)
     with pytest.raises(DataError, match="None of the 60 new rows"):
         fitted.partial_fit(open_stream(path, **TEXT), grow=False)
+
+
+def test_a_model_without_names_takes_no_stream(later):
+    plain = small().fit(words())
+    with pytest.raises(DataError, match="no names, so nothing says which column is which"):
+        plain.partial_fit(open_stream(later, **TEXT))

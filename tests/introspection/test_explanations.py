@@ -55,7 +55,7 @@ def truly_lost(model, row, item):
     own = row.csr.indices
     without = np.repeat(row.csr.toarray(), len(own), axis=0)
     without[np.arange(len(own)), own] = 0
-    both = CountMatrix.from_any(np.vstack([row.csr.toarray(), without]))
+    both = CountMatrix.from_any(np.vstack([row.csr.toarray(), without]), vocabulary=row.vocabulary)
     log_p = np.log(model.inverse_transform(model.transform(both))[:, item])
     return log_p[0] - log_p[1:]
 
@@ -144,8 +144,10 @@ def test_chunks_do_not_matter(monkeypatch):
 
 
 def test_a_row_with_a_single_item_has_one_reason():
-    row = CountMatrix.from_any([[0.0, 3.0, *[0.0] * (V - 2)]])
-    found = explain_recommendation(fitted(2), row, 5)
+    model = fitted(2)
+    counts = [[0.0, 3.0, *[0.0] * (V - 2)]]
+    row = CountMatrix.from_any(counts, vocabulary=model.vocabulary_)
+    found = explain_recommendation(model, row, 5)
     assert found.own_items.height == 1
     assert found.own_items["influence"][0] == pytest.approx(found.lift, rel=0.5)
 
@@ -161,7 +163,9 @@ def test_a_row_with_a_single_item_has_one_reason():
     ],
 )
 def test_refusals(change, error, message):
+    arguments = {"row": np.ones((1, V)), "item": 0} | change
+    row = CountMatrix.from_any(arguments.pop("row"), vocabulary=fitted(0).vocabulary_)
     with pytest.raises(error, match=message):
-        explain_recommendation(fitted(0), **({"row": np.ones((1, V)), "item": 0} | change))
+        explain_recommendation(fitted(0), row, **arguments)
     with pytest.raises(NotFittedError):
         explain_recommendation(NonlinearFactorAnalysis(), np.ones((1, V)), 0)

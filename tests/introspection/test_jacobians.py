@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
-from scipy.sparse import csr_array
 
 from longtail import Posterior, jacobian
 from longtail.errors import DataError, NotFittedError, ParameterError
-from tests.estimator.models import small
+from tests.estimator.models import names, small
 from tests.introspection.handmade import (
     KINDS,
     by_autodiff,
@@ -20,7 +20,7 @@ from tests.introspection.handmade import (
 ROWS = {
     "prior": lambda: "prior",
     "counts": lambda: named_words(12),
-    "sparse": lambda: csr_array(named_words(12).csr),
+    "frame": lambda: pl.DataFrame(named_words(12).csr.toarray(), schema=names(20)),
     "posterior": lambda: learned().posterior(named_words(12)),
     "point": lambda: np.array([0.5, -1.0, 0.2]),
     "points": lambda: np.random.default_rng(0).normal(size=(50, 3)),
@@ -86,9 +86,9 @@ def test_two_seeds_agree_within_their_errors(at, of):
 
 def test_rows_and_their_posterior_are_the_same_place():
     from_rows = jacobian(learned(), at=ROWS["counts"](), samples=100)
-    from_sparse = jacobian(learned(), at=ROWS["sparse"](), samples=100)
+    from_frame = jacobian(learned(), at=ROWS["frame"](), samples=100)
     from_posterior = jacobian(learned(), at=ROWS["posterior"](), samples=100)
-    np.testing.assert_array_equal(from_rows.matrix, from_sparse.matrix)
+    np.testing.assert_array_equal(from_rows.matrix, from_frame.matrix)
     np.testing.assert_allclose(from_rows.matrix, from_posterior.matrix, atol=1e-5)
 
 

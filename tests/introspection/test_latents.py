@@ -6,7 +6,7 @@ import torch
 from scipy.sparse import csr_array
 
 from longtail import CountMatrix, Posterior
-from longtail.errors import DataError, NotFittedError, ParameterError
+from longtail.errors import DataError, DataWarning, NotFittedError, ParameterError
 from longtail.introspection.latents import N_BATCHES, draw_latents
 from tests.estimator.models import small
 from tests.introspection.handmade import learned, named_words
@@ -102,7 +102,8 @@ def test_where_in_words():
     posterior = learned().posterior(rows)
     assert draw("prior").where == "the prior"
     assert "12 rows" in draw(rows).where
-    assert "12 rows" in draw(csr_array(rows.csr)).where
+    with pytest.warns(DataWarning, match="matched by position"):
+        assert "12 rows" in draw(csr_array(rows.csr)).where
     assert "12 rows" in draw(posterior).where
     assert "a row" in draw(Posterior(posterior.mean[:1], posterior.scale[:1])).where
     assert draw(np.zeros(3)).where == "a point"

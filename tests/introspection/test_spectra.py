@@ -163,8 +163,8 @@ def test_rows_add_kl_and_variance():
 def test_dead_dimensions_are_dead_in_every_view():
     # Enough steps to take the inference network's guess back to the prior.
     model = with_live(2, 5, strength=2.0, eval_refine_steps=300)
-    rows = model.sample(20, random_state=0)
-    s = spectrum(model, rows)[""]
+    drawn = model.sample(20, random_state=0)
+    s = spectrum(model, CountMatrix.from_any(drawn, vocabulary=model.vocabulary_))[""]
     assert s.live_dimensions == {"column_norm": 2, "kl": 2, "variance": 2, "dead_in_all": 3}
 
 
@@ -174,8 +174,9 @@ def test_empty_rows_do_not_count():
     s = spectrum(learned(), CountMatrix.from_any(padded, vocabulary=rows.vocabulary))[""]
     assert s.n_rows == 30
     np.testing.assert_allclose(s.kl, spectrum(learned(), rows)[""].kl, rtol=1e-3)
-    with pytest.raises(DataError):
-        spectrum(learned(), np.zeros((3, 20)))
+    empty = CountMatrix.from_any(np.zeros((3, 20)), vocabulary=rows.vocabulary)
+    with pytest.raises(DataError, match="None of the rows has a feature"):
+        spectrum(learned(), empty)
 
 
 def test_over_the_rows_instead_of_the_prior():

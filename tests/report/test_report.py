@@ -14,6 +14,7 @@ import pytest
 
 import longtail.report.page as page_module
 from longtail import CountMatrix, NonlinearFactorAnalysis, make_report
+from longtail.data import Vocabulary
 from longtail.displays import Figure
 from longtail.errors import (
     DataError,
@@ -94,10 +95,11 @@ def full_html():
 @cache
 def nasty():
     """A model of features, and rows, with every kind of name."""
-    names = [*NASTY, "plain", "other"]
+    names = Vocabulary.saved([*NASTY, "plain", "other"])
     rows = CountMatrix.from_any(words(120), vocabulary=names)
     model = small(epochs=15, features="binary", learning_rate=0.03).fit(rows)
-    test = CountMatrix.from_any(words(len(NASTY), tokens=30), row_ids=NASTY, vocabulary=names)
+    ids = [name or "nameless" for name in NASTY]
+    test = CountMatrix.from_any(words(len(NASTY), tokens=30), row_ids=ids, vocabulary=names)
     return make_report(model, test, title=NASTY[0], samples=2, refine_steps=3, recommend=True)
 
 

@@ -71,7 +71,7 @@ def in_memory(folder):
     dataset = opened(folder)
     counted = [dataset.count_block(number) for number in range(dataset.n_blocks)]
     words = sorted({name for block in counted for name in block.vocabulary.names})
-    whole = [block.align(type(block.vocabulary)(words), is_part=True)[0] for block in counted]
+    whole = [block.align(type(block.vocabulary)(words))[0] for block in counted]
     ids = pl.concat([block.row_ids for block in whole])
     rows = CountMatrix(
         vstack([block.csr for block in whole], format="csr"), ids, whole[0].vocabulary

@@ -9,9 +9,12 @@ import polars as pl
 import pytest
 from pyarrow.parquet import read_metadata
 
+from longtail.data.stream import ParquetDataset
 from longtail.errors import DataError, MissingExtraError, ParameterError, WriteError
 from longtail.scoring import Evaluate, RayEngine, Recommend, Transform, score_dataset
 from longtail.scoring.job import model_digest
+from tests.builders import topic_counts
+from tests.estimator.models import small
 from tests.scoring.datasets import fitted, in_memory, opened, parts, write
 
 
@@ -217,4 +220,23 @@ def test_bad_settings_are_told_before_anything_is_written(tmp_path, data):
             score_dataset(fitted(), opened(data), tmp_path / "z", task)
     with pytest.raises(DataError, match="Unknown feature 'zebra'"):
         score_dataset(fitted(), opened(data), tmp_path / "z", Recommend(filter_items=["zebra"]))
+    assert not (tmp_path / "z").exists()
+
+
+def test_a_row_without_a_known_word_is_alone_as_among_others(tmp_path):
+    out = {}
+    for name, lines in (("alone", ["okapi"]), ("among others", ["w01 w02", "okapi"])):
+        (tmp_path / name).mkdir()
+        pl.DataFrame({"text": lines}).write_parquet(tmp_path / name / "a.parquet")
+        data = ParquetDataset.open(tmp_path / name, text_column="text")
+        found = score_dataset(fitted(), data, tmp_path / f"z {name}", Transform())
+        assert found.empty_rows == 1
+        out[name] = pl.read_parquet(found.out).select("^z.*$").row(-1)
+    assert out["alone"] == out["among others"] == (0.0,) * 3
+
+
+def test_a_model_without_names_is_refused_at_once(tmp_path, data):
+    plain = small().fit(topic_counts(60, 20, seed=1))
+    with pytest.raises(DataError, match="no names, so nothing says which column is which"):
+        score_dataset(plain, opened(data), tmp_path / "z", Transform())
     assert not (tmp_path / "z").exists()

@@ -121,6 +121,8 @@ def score_blocks(
             f"notice: features that are not in the model's vocabulary have "
             f"{found.unseen['mass']:.1%} of the mass, in {found.unseen['rows']:.1%} of the rows."
         )
+    if found.empty_rows:
+        log(f"notice: rows without a count of a feature that the model knows: {found.empty_rows:,}")
     return fitted, found
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError
 
-__all__ = ["row_positions", "vocabulary_for"]
+__all__ = ["row_positions", "rows_of_index", "vocabulary_for"]
 
 
 def vocabulary_for(
@@ -22,7 +22,7 @@ def vocabulary_for(
     Raises
     ------
     DataError
-        If the one given has another size, or differs from the table's own names.
+        If the one given has another size or no names, or differs from the table's own names.
     """
     if given is None:
         return Vocabulary.positional(n_features) if found is None else Vocabulary(found)
@@ -32,7 +32,12 @@ def vocabulary_for(
             f"Expected one feature name for each of {n_features} columns, but the vocabulary "
             f"has {len(vocabulary)}."
         )
-    if found is not None and vocabulary.named and vocabulary.names != found:
+    if found is not None and not vocabulary.named:
+        raise DataError(
+            f"The table names its columns (such as {found[0]!r}), and the vocabulary given has no "
+            "names. Leave the vocabulary out."
+        )
+    if found is not None and vocabulary.names != found:
         first = next(i for i, name in enumerate(found) if name != vocabulary[i])
         raise DataError(
             f"The vocabulary given differs from the table's own column names, first at column "
@@ -40,6 +45,23 @@ def vocabulary_for(
             "and use .align(vocabulary) to reorder columns by name."
         )
     return vocabulary
+
+
+def rows_of_index(index: tuple[Any, ...]) -> Any:
+    """Return the rows of an index ``[rows, ...]`` or ``[rows, :]``.
+
+    Raises
+    ------
+    DataError
+        If it selects among the columns, too.
+    """
+    every = len(index) == 2 and (index[1] is Ellipsis or index[1] == slice(None))
+    if not every or index[0] is Ellipsis:
+        raise DataError(
+            "Counts are indexed by their rows alone: counts[rows]. Use "
+            "counts.select_features(columns) for columns, and counts.csr for single values."
+        )
+    return index[0]
 
 
 def row_positions(rows: Any, n_rows: int) -> npt.NDArray[np.int64]:

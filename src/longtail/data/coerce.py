@@ -15,9 +15,10 @@ import polars as pl
 from scipy.sparse import csr_array, issparse
 
 from longtail.data.cells import counts_of, is_anndata
+from longtail.data.pandas_frames import column_names, frame_values, index_names, is_whole
 from longtail.errors import DataError
 
-__all__ = ["Table", "as_row_ids", "obs_column", "to_table"]
+__all__ = ["Table", "as_row_ids", "numbers_of", "obs_column", "refuse_masked", "to_table"]
 
 _SHOWN = 5
 _INT32_MAX = np.iinfo(np.int32).max
@@ -53,15 +54,16 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
     Parameters
     ----------
     X
-        scipy sparse matrix or array, numpy array, nested lists, polars or pandas DataFrame
-        (columns are features), or AnnData.
+        scipy sparse matrix or array, numpy array, nested lists, tensor, polars or pandas
+        DataFrame or pyarrow table (columns are features), or AnnData.
     layer
         Of AnnData, which layer; None: X.
 
     Raises
     ------
     DataError
-        If X is not two-dimensional, has no rows or no columns, or holds other than real numbers.
+        If X is not two-dimensional, has no rows or no columns, or holds other than real numbers or
+        masked values; if a column has a name that is neither text nor a whole number.
     """
     if isinstance(X, str | bytes | Path):
         raise DataError(
@@ -74,6 +76,7 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
         )
     if X is None:
         raise DataError("Expected a table of counts, but got None.")
+    refuse_masked(X, "the table")
     if issparse(X):
         return Table(_canonical(X))
     if is_anndata(X):
@@ -85,7 +88,9 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
         return _from_polars(X)
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         return _from_pandas(X)
-    return Table(_from_dense(_to_numpy(X)))
+    if hasattr(X, "__arrow_c_stream__") and hasattr(X, "column_names"):  # pyarrow's tables
+        return _from_polars(pl.DataFrame(X))
+    return Table(_from_dense(numbers_of(X)))
 
 
 def obs_column(X: Any, name: str) -> Any:
@@ -109,7 +114,28 @@ def obs_column(X: Any, name: str) -> Any:
     return X.obs[name]
 
 
-def _to_numpy(X: Any) -> npt.NDArray[Any]:
+def refuse_masked(X: Any, called: str) -> None:
+    """Raise a DataError if a value is masked: NumPy's conversions would bring it to light."""
+    parts = X if isinstance(X, list | tuple) else [X]
+    n_masked = sum(int(np.ma.getmaskarray(p).sum()) for p in parts if np.ma.isMaskedArray(p))
+    if n_masked:
+        raise DataError(
+            f"{n_masked:,} value(s) of {called} are masked, and a masked value is no number. Fill "
+            "them first, with X.filled(0) if they mean that nothing was counted, or leave their "
+            "rows out."
+        )
+
+
+def numbers_of(X: Any) -> npt.NDArray[Any]:
+    """Return an array-like or a tensor as an array of NumPy's.
+
+    Raises
+    ------
+    DataError
+        If it forms none.
+    """
+    if hasattr(X, "detach") and hasattr(X, "layout"):
+        X = _tensor_values(X)
     try:
         return np.asarray(X)
     except (ValueError, TypeError) as error:
@@ -118,6 +144,17 @@ def _to_numpy(X: Any) -> npt.NDArray[Any]:
             f"not form one ({error}). If its rows have different lengths, give a scipy sparse "
             "matrix, or a long table (row, feature, count) through longtail.data.read_counts."
         ) from error
+
+
+def _tensor_values(tensor: Any) -> Any:
+    """Return a PyTorch tensor in a form that NumPy takes."""
+    if str(tensor.layout) != "torch.strided":
+        raise DataError(
+            f"Expected a dense tensor, but its layout is {tensor.layout}. Give a scipy sparse "
+            "matrix of its entries."
+        )
+    values = tensor.detach().cpu()
+    return values.float() if str(values.dtype) == "torch.bfloat16" else values
 
 
 def _check_dimensions(shape: tuple[int, ...]) -> None:
@@ -175,9 +212,9 @@ def _from_dense(array: npt.NDArray[Any]) -> csr_array:
     _check_dimensions(array.shape)
     if array.dtype.kind == "O":
         array = _numbers_from_objects(array)
+    if array.dtype == np.float16 or array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)  # scipy.sparse has no half precision
     _check_dtype(array.dtype)
-    if array.dtype == np.float16:  # scipy.sparse has no half precision
-        array = array.astype(np.float32)
     return _canonical(csr_array(np.ascontiguousarray(array)))
 
 
@@ -227,39 +264,10 @@ def _from_pandas(frame: Any) -> Table:
     if wrong:
         dtype = next(d for d, kind in zip(frame.dtypes, kinds, strict=True) if kind not in "biufc")
         raise _NotNumericError(_wrong_columns_message(wrong, str(dtype)))
-    named = [isinstance(name, str) for name in columns]
-    if any(named) and not all(named):
-        raise DataError(
-            f"Column names must be all strings or none, but column {named.index(True)} is called "
-            f"{columns[named.index(True)]!r} and column {named.index(False)} "
-            f"{columns[named.index(False)]!r}; rename them."
-        )
-    csr = _pandas_values(frame, "c" in kinds)
-    names = tuple(columns) if all(named) else None
-    return Table(csr, _pandas_row_ids(frame.index), names)
-
-
-def _pandas_values(frame: Any, has_complex: bool) -> csr_array:
-    if all(hasattr(dtype, "fill_value") for dtype in frame.dtypes):
-        return _canonical(frame.sparse.to_coo())
-    if has_complex:
-        return _from_dense(frame.to_numpy())  # where the refusal is worded
-    if len(set(frame.dtypes)) == 1 and isinstance(frame.dtypes.iloc[0], np.dtype):
-        return _from_dense(frame.to_numpy())
-    # Nullable and mixed columns: a missing value becomes NaN, which the value check names.
-    return _from_dense(frame.to_numpy(dtype=np.float64, na_value=np.nan))
-
-
-def _pandas_row_ids(index: Any) -> Any | None:
-    """Use a frame's index as row ids where it can serve; a plain range says nothing."""
-    if type(index).__name__ == "RangeIndex" or not index.is_unique:
-        return None
-    values = list(index)
-    if all(isinstance(value, str) for value in values):
-        return values
-    if all(isinstance(value, int | np.integer) for value in values):
-        return [int(value) for value in values]
-    return None
+    names = column_names(frame.columns)
+    values = frame_values(frame)
+    csr = _canonical(values) if issparse(values) else _from_dense(values)
+    return Table(csr, index_names(frame.index), names)
 
 
 def _wrong_columns_message(wrong: list[str], dtype: str) -> str:
@@ -285,7 +293,8 @@ def as_row_ids(row_ids: Any | None, n_rows: int) -> pl.Series:
     Raises
     ------
     DataError
-        If the length is wrong, an identifier is missing or occurs twice, or the type is neither.
+        If the length is wrong, an identifier is missing, empty or occurs twice, or the type is
+        neither.
     """
     if row_ids is None:
         return pl.Series("row_id", np.arange(n_rows, dtype=np.int64))
@@ -297,6 +306,12 @@ def as_row_ids(row_ids: Any | None, n_rows: int) -> pl.Series:
         raise DataError(
             f"{series.null_count()} row id(s) are missing, the first at position {where}; "
             "give every row an id, or none."
+        )
+    if series.dtype == pl.String and (series == "").any():
+        where = int((series == "").arg_max() or 0)
+        raise DataError(
+            f"{int((series == '').sum()):,} row id(s) are empty, the first at position {where}; "
+            "give every row a name, or none."
         )
     if series.n_unique() != n_rows:
         repeated = series.filter(series.is_duplicated()).unique(maintain_order=True)
@@ -313,7 +328,7 @@ def _id_series(row_ids: Any) -> pl.Series:
     else:
         values = row_ids.tolist() if hasattr(row_ids, "tolist") else list(row_ids)
         kinds = {
-            str if isinstance(v, str) else int if _is_whole(v) else type(v)
+            str if isinstance(v, str) else int if is_whole(v) else type(v)
             for v in values
             if v is not None
         }
@@ -331,10 +346,6 @@ def _id_series(row_ids: Any) -> pl.Series:
     if series.dtype in (pl.String, pl.Categorical, pl.Enum):
         return series.cast(pl.String).rename("row_id")
     raise _id_type_error(str(series.dtype))
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
 
 
 def _id_type_error(found: str) -> DataError:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
-from longtail.data.axes import row_positions, vocabulary_for
+from longtail.data.axes import row_positions, rows_of_index, vocabulary_for
 from longtail.data.bow import bow_matrix
 from longtail.data.checks import check_values
 from longtail.data.coerce import as_row_ids, obs_column, to_table
@@ -23,7 +23,9 @@ from longtail.data.unseen import (
     NOTHING_UNSEEN,
     Unseen,
     differ_by_dots,
+    no_names_error,
     none_in_common,
+    notice_position,
     width_error,
 )
 from longtail.data.vocabulary import Vocabulary
@@ -279,6 +281,8 @@ class CountMatrix:
     def __getitem__(self, rows: Any) -> CountMatrix:
         """Select rows by a slice, an array of positions, or a boolean mask of length n.
 
+        ``counts[rows, ...]`` and ``counts[rows, :]`` are the same, for scikit-learn.
+
         Raises
         ------
         IndexError
@@ -286,6 +290,8 @@ class CountMatrix:
         DataError
             If a mask has the wrong length, or the index is of another kind.
         """
+        if isinstance(rows, tuple):
+            rows = rows_of_index(rows)
         positions = row_positions(rows, self.n_rows)
         return CountMatrix(
             self.csr[positions],
@@ -293,6 +299,14 @@ class CountMatrix:
             self.vocabulary,
             self.settings,
             exposure=None if self.exposure is None else self.exposure[positions],
+        )
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        """Refuse to become an array: a dense one may not fit in memory."""
+        raise DataError(
+            f"These counts are sparse, and are not made dense without being asked: {self.n_rows:,} "
+            f"× {self.n_features:,} values. Use counts.csr, which SciPy and scikit-learn take, or "
+            "counts.csr.toarray() if they fit in memory."
         )
 
     def select_features(self, indices: Any) -> CountMatrix:
@@ -339,41 +353,58 @@ class CountMatrix:
         dropped = self.n_rows - len(kept)
         return (self[kept] if dropped else self), dropped
 
-    def align(self, vocabulary: Vocabulary, *, is_part: bool = False) -> tuple[CountMatrix, Unseen]:
+    def align(self, vocabulary: Vocabulary) -> tuple[CountMatrix, Unseen]:
         """Put the columns into the order of another vocabulary, by name.
 
         Features that `vocabulary` does not have are removed and counted; features that are
-        missing here become empty columns. If either side has no names, columns are matched by
-        position and the widths must agree. Descriptions are those of `vocabulary`, or of this
-        matrix if it has none. Rows that are a part of larger data (`is_part`) need have no
-        feature in common with it.
+        missing here become empty columns. If neither side has names, columns are matched by
+        position and the widths must agree; if one side alone has, so too, with a `DataWarning`.
+        Descriptions are those of `vocabulary`, or of this matrix if it has none.
+
+        Rows that were read from texts, records or long tables bring their own features, so they
+        need have none in common with `vocabulary`. A matrix has the columns that it has, whatever
+        its rows: without a common name it is another table.
 
         Raises
         ------
         DataError
-            If widths differ where positions must be used, or no name is common to both.
+            If widths differ where positions must be used, features that rows bring meet columns
+            without names, or a matrix has no name in common with `vocabulary`.
         """
         vocabulary = vocabulary.described_like(self.vocabulary)
         if self.vocabulary == vocabulary:
             same = self.vocabulary.descriptions == vocabulary.descriptions
             return (self if same else replace(self, vocabulary=vocabulary)), NOTHING_UNSEEN
         if not (self.vocabulary.named and vocabulary.named):
-            if len(vocabulary) != self.n_features:
-                raise width_error(self.vocabulary, vocabulary)
+            self._check_position(vocabulary)
             return replace(self, vocabulary=vocabulary), NOTHING_UNSEEN
         target = vocabulary.codes(self.vocabulary.names)
-        if not (is_part or np.any(target >= 0)):
+        if not (self._rows_bring_features or np.any(target >= 0)):
             raise none_in_common(self.vocabulary, vocabulary)
         return self._with_columns(target, vocabulary), self._unseen(target < 0, vocabulary)
 
     def known(self, vocabulary: Vocabulary) -> CountMatrix:
-        """Put the columns into the order of another vocabulary, as `align` of a part does.
+        """Put the columns into the order of another vocabulary, as `align` does by name.
 
         Without the account of what is left out, which takes longer than the rest.
         """
         if self.vocabulary == vocabulary:
             return self
+        if not vocabulary.named:
+            raise no_names_error(self.vocabulary)
         return self._with_columns(vocabulary.codes(self.vocabulary.names), vocabulary)
+
+    @property
+    def _rows_bring_features(self) -> bool:
+        return self.settings is not None and self.settings.rows_bring_features
+
+    def _check_position(self, vocabulary: Vocabulary) -> None:
+        """Check that columns can be matched by position, and say so if one side has names."""
+        if self._rows_bring_features and self.vocabulary.named:
+            raise no_names_error(self.vocabulary)
+        if len(vocabulary) != self.n_features:
+            raise width_error(self.vocabulary, vocabulary)
+        notice_position(self.vocabulary, vocabulary)
 
     def _unseen(self, is_unseen: npt.NDArray[np.bool_], known: Vocabulary) -> Unseen:
         """Account for the columns marked in `is_unseen`, shape (V,)."""
@@ -384,6 +415,7 @@ class CountMatrix:
         per_feature = np.bincount(
             self.csr.indices[entries], weights=values, minlength=self.n_features
         )
+        known_entries = np.bincount(self._entry_rows[~entries], minlength=self.n_rows)
         frequent = np.argsort(-per_feature, kind="stable")[:_EXAMPLES]
         occurring = [self.vocabulary[int(f)] for f in np.flatnonzero(per_feature)]
         return Unseen(
@@ -392,6 +424,7 @@ class CountMatrix:
             n_features=len(occurring),
             examples=tuple(self.vocabulary[int(f)] for f in frequent if per_feature[f] > 0),
             n_dotted=int(differ_by_dots(occurring, known).sum()),
+            n_unknown_rows=int(((np.diff(self.csr.indptr) > 0) & (known_entries == 0)).sum()),
         )
 
     def _with_columns(self, target: npt.NDArray[np.int64], vocabulary: Vocabulary) -> CountMatrix:

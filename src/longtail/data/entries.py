@@ -19,7 +19,14 @@ from longtail.data.tables import tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["Entries", "count_edges", "count_entries", "count_matrix", "no_counts"]
+__all__ = [
+    "Entries",
+    "NothingToCountError",
+    "count_edges",
+    "count_entries",
+    "count_matrix",
+    "no_counts",
+]
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,25 @@ def count_entries(entries: Entries, row_order: pl.Series, settings: ReadSettings
     )
 
 
-def no_counts(row_ids: pl.Series) -> CountMatrix:
-    """Rows without a count, and without a feature: what a part of a table may hold."""
-    csr = csr_array((len(row_ids), 0), dtype=np.float32)
+def no_counts(row_ids: Any | None, n_rows: int) -> CountMatrix:
+    """Rows without a count, and without a feature."""
+    csr = csr_array((n_rows, 0), dtype=np.float32)
     csr.has_canonical_format = True
-    return CountMatrix(csr, as_row_ids(row_ids, len(row_ids)), Vocabulary([]))
+    return CountMatrix(csr, as_row_ids(row_ids, n_rows), Vocabulary([]))
+
+
+class NothingToCountError(DataError):
+    """No row of a file holds anything to count: an error in training data, not in new data.
+
+    Attributes
+    ----------
+    counts
+        The rows, all empty.
+    """
+
+    def __init__(self, message: str, counts: CountMatrix) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 def count_edges(entries: Entries, source: str, *, self_links: bool = False) -> CountMatrix:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from longtail.data.coerce import numbers_of, refuse_masked
 from longtail.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def as_exposure(values: Any, row_ids: pl.Series) -> Array:
         If there are not n of them, or one is no such number; names the first such row.
     """
     n_rows = len(row_ids)
-    given = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    refuse_masked(values, "the exposures")
+    given = values.to_numpy() if hasattr(values, "to_numpy") else numbers_of(values)
     if given.shape != (n_rows,):
         raise DataError(
             f"Expected an exposure for each of {n_rows} rows, a number above 0, but got an array "

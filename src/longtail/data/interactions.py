@@ -10,7 +10,13 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.data.counts import CountMatrix
-from longtail.data.entries import Entries, count_edges, count_entries, no_counts
+from longtail.data.entries import (
+    Entries,
+    NothingToCountError,
+    count_edges,
+    count_entries,
+    no_counts,
+)
 from longtail.data.exposures import row_exposures
 from longtail.data.ratings import HOW_TO_BINARIZE, describe_ratings
 from longtail.data.settings import ReadSettings
@@ -67,24 +73,26 @@ def count_long_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
         _check_elements(frame[feature], table)
         frame = _exploded(frame, feature, value)
         rows = rows.gather(places)
-        if len(frame) == 0 and not table.is_part:
-            raise DataError(f"Every list in column {feature!r} of '{table.path}' is empty.")
     values = _values(frame, value, table, settings, places)
-    entries = Entries(rows, _checked_keys(frame[feature], table), values)
-    if settings.min_value is not None and values is not None:
+    entries = Entries(rows, _checked_keys(frame[feature], table, places), values)
+    said = f"Every list in column {feature!r} of '{table.path}' is empty."
+    if settings.min_value is not None and values is not None and len(values):
         entries = entries[values >= settings.min_value]
-        if len(entries.rows) == 0 and not table.is_part:
-            raise DataError(
-                f"No entry of '{table.path}' is left with min_value={settings.min_value:g}: the "
-                f"largest in column {value!r} is {values.max():g}. Lower min_value."
-            )
+        said = (
+            f"No entry of '{table.path}' is left with min_value={settings.min_value:g}: the "
+            f"largest in column {value!r} is {values.max():g}. Lower min_value."
+        )
+    named = None if row is None else tidy_ids(row_order)
+    ids = row_order if table.is_part else named
+    if len(entries.rows) == 0:
+        empty = no_counts(ids, len(row_order)).with_exposure(exposure)
+        if table.is_part:
+            return empty
+        raise NothingToCountError(said, empty)
     if settings.symmetric:
         return count_edges(entries, f"'{table.path}'", self_links=settings.self_links)
-    if table.is_part and len(entries.rows) == 0:
-        return no_counts(row_order).with_exposure(exposure)
     counts = count_entries(entries, row_order, settings)
-    if table.is_part or row is not None:
-        ids = row_order if table.is_part else tidy_ids(row_order)
+    if ids is not None:
         counts = CountMatrix.from_any(counts, row_ids=ids)
     return counts.with_exposure(exposure)
 
@@ -177,21 +185,42 @@ def _rows(frame: pl.DataFrame, row: str | None, feature: str, table: TableFile) 
     return table.row_numbers(len(frame))
 
 
-def _checked_keys(keys: pl.Series, table: TableFile) -> pl.Series:
-    """Refuse missing keys and keys of types that do not identify anything."""
+def _entry_place(entry: int, places: npt.NDArray[np.int64] | None, table: TableFile) -> str:
+    return table.place(entry if places is None else int(places[entry]))
+
+
+def _checked_keys(
+    keys: pl.Series, table: TableFile, places: npt.NDArray[np.int64] | None = None
+) -> pl.Series:
+    """Refuse missing and empty keys, and keys of types that do not identify anything.
+
+    `places` are the lines of the entries, where a line has several.
+    """
     missing = keys.null_count()
     if missing:
         first = int(keys.is_null().arg_max() or 0)
         raise DataError(
             f"{missing:,} of {len(keys):,} entries in column {keys.name!r} of '{table.path}' are "
-            f"missing, the first at {table.place(first)}. Remove those entries, or name them."
+            f"missing, the first at {_entry_place(first, places, table)}. Remove those entries, or "
+            "name them."
         )
     if not (keys.dtype.is_integer() or keys.dtype in _KEY_TYPES):
         raise DataError(
             f"Column {keys.name!r} of '{table.path}' is of type {keys.dtype}; expected strings or "
             "whole numbers, because it says which row or feature an entry belongs to."
         )
-    return keys.cast(pl.String) if keys.dtype in _KEY_TYPES else keys
+    if keys.dtype not in _KEY_TYPES:
+        return keys
+    named = keys.cast(pl.String)
+    blank = named.str.strip_chars() == ""
+    if blank.any():
+        first = int(blank.arg_max() or 0)
+        raise DataError(
+            f"{int(blank.sum()):,} of {len(keys):,} entries in column {keys.name!r} of "
+            f"'{table.path}' are empty, the first at {_entry_place(first, places, table)}. Remove "
+            "those entries, or name them."
+        )
+    return named
 
 
 def _values(
@@ -222,13 +251,12 @@ def _values(
     bad = bad.fill_null(True)
     if bad.any():
         first = int(bad.arg_max() or 0)
-        line = first if places is None else int(places[first])
         negative = " " + HOW_TO_BINARIZE if (values < 0).any() else ""
         raise DataError(
             f"{int(bad.sum()):,} of {len(values):,} entries in column {column!r} of "
             f"'{table.path}' are no counts (finite numbers, 0 or more); the first is "
-            f"{frame[column][first]!r} at {table.place(line)}. Correct or remove those entries."
-            + negative
+            f"{frame[column][first]!r} at {_entry_place(first, places, table)}. Correct or remove "
+            "those entries." + negative
         )
     found = values.to_numpy()
     _notice_ratings(found, column, table, settings)

@@ -9,7 +9,13 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.data.counts import CountMatrix
-from longtail.data.entries import Entries, count_edges, count_entries
+from longtail.data.entries import (
+    Entries,
+    NothingToCountError,
+    count_edges,
+    count_entries,
+    no_counts,
+)
 from longtail.data.files import numbered_lines, read_text
 from longtail.data.settings import ReadSettings
 from longtail.errors import DataError
@@ -35,9 +41,10 @@ def read_baskets(path: Path, settings: ReadSettings) -> CountMatrix:
     items = frame.with_columns(pl.col("item").str.split(separator)).explode("item")
     items = items.with_columns(pl.col("item").str.strip_chars()).filter(pl.col("item") != "")
     if len(items) == 0:
-        raise DataError(
+        raise NothingToCountError(
             f"No line of '{path}' holds an item; expected one record a line, with items separated "
-            f"by {separator!r} (feature_separator= names another separator)."
+            f"by {separator!r} (feature_separator= names another separator).",
+            no_counts(None, len(lines)),
         )
     return count_entries(Entries(items["row"], items["item"]), rows, settings)
 

@@ -16,7 +16,7 @@ import scipy.sparse
 from scipy.sparse import coo_array, csr_array
 
 from longtail.data.counts import CountMatrix
-from longtail.data.entries import count_matrix
+from longtail.data.entries import NothingToCountError, count_matrix, no_counts
 from longtail.data.files import cannot_read, decode, read_bytes
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import Vocabulary
@@ -71,6 +71,7 @@ def read_svmlight(path: Path, settings: ReadSettings) -> CountMatrix:
         file whose ids start at 1.
     """
     entries = _parse_lines(path, settings.encoding, skip_blank=True)
+    _check_any(entries, path)
     smallest = int(entries.ids.min()) if len(entries.ids) else 1
     base = settings.index_base
     if base is None:
@@ -93,8 +94,21 @@ def read_bow(path: Path, settings: ReadSettings) -> CountMatrix:
     entries = _parse_lines(path, settings.encoding, skip_blank=False)
     beside = path.parent / "vocab.txt"
     vocabulary = Vocabulary.from_file(beside) if beside.is_file() else None
+    if vocabulary is None:
+        _check_any(entries, path)
     matrix = entries.to_coo(path, 1, None if vocabulary is None else len(vocabulary))
     return count_matrix(matrix, settings, vocabulary=vocabulary)
+
+
+def _check_any(entries: _Entries, path: Path) -> None:
+    """Refuse rows none of which has an id: nothing says how many columns there are."""
+    if entries.n_rows and len(entries.ids) == 0:
+        empty = no_counts(None, entries.n_rows)
+        raise NothingToCountError(
+            f"No line of '{path}' holds an id:count pair, so that it has 0 feature(s) while a "
+            "minimum of 1 is required.",
+            replace(empty, vocabulary=Vocabulary.positional(0)),
+        )
 
 
 def widen(X: CountMatrix, n_features: int) -> CountMatrix:

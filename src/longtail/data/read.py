@@ -16,6 +16,7 @@ from typing import Any
 from longtail.data.counts import CountMatrix, Unseen
 from longtail.data.descriptions import describe
 from longtail.data.docword import read_docword
+from longtail.data.entries import NothingToCountError
 from longtail.data.formats import FORMATS, known_formats, resolve_format
 from longtail.data.h5ad import read_h5ad
 from longtail.data.interactions import count_long_table
@@ -93,7 +94,7 @@ def read_counts(
     vocabulary
         Keep exactly these features, in this order: a `Vocabulary`, names, or the path of a file
         with one a line. The limits min_df, max_df and max_features then do not apply. Features
-        outside it are reported in a `DataWarning`.
+        outside it are reported in a `DataWarning`. It names the columns of a matrix without names.
     descriptions
         What features mean, such as the texts of codes: a mapping, or the path of a table with
         the columns feature and description; see `longtail.data.read_descriptions`.
@@ -119,7 +120,10 @@ def read_counts(
         kept = replace(_limited(counts, path), n_repeated=counts.n_repeated)
         return _described(kept, descriptions, chosen)
     wanted = as_vocabulary(vocabulary)
-    aligned, unseen = _widened(counts, wanted).align(wanted)
+    whole = _widened(counts, wanted)
+    if not whole.vocabulary.named and whole.n_features == len(wanted):
+        whole = replace(whole, vocabulary=wanted)  # given to name these columns
+    aligned, unseen = whole.align(wanted)
     if unseen.n_features:
         warnings.warn(
             f"{unseen.n_features:,} features of '{path}' are outside the vocabulary given and are "
@@ -160,7 +164,7 @@ def read_like(
     ------
     DataError
         If the file cannot be read, is of another kind (texts, long table, matrix) than the
-        training data, or has no feature in common with them.
+        training data, or is a matrix that has no feature in common with them.
     """
     counts = read_new(path, settings, vocabulary)
     aligned, unseen = counts.align(vocabulary)
@@ -185,7 +189,12 @@ def read_new(path: str | Path, settings: ReadSettings, vocabulary: Vocabulary) -
         If the file cannot be read, or is of another kind than the training data.
     """
     path = Path(path)
-    counts = _read(path, replace(settings, format=_format_like(path, settings)))
+    settings = replace(settings, format=_format_like(path, settings))
+    try:
+        counts = _read(path, settings)
+    except NothingToCountError as nothing:
+        # Rows are not refused for being without others that hold something.
+        counts = _finished(nothing.counts, settings)
     return replace(_widened(counts, vocabulary), n_repeated=counts.n_repeated)
 
 

@@ -105,6 +105,12 @@ class ReadSettings:
         """Whether the settings name the columns of a long table."""
         return self.row_column is not None or self.feature_column is not None
 
+    @property
+    def rows_bring_features(self) -> bool:
+        """Whether the features are those that the rows hold, not the columns of a matrix."""
+        known = FORMATS.get(self.format)
+        return known is not None and known.holds != "matrix"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary of JSON types."""
         result = asdict(self)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from longtail.data.counts import CountMatrix
-from longtail.data.entries import no_counts
+from longtail.data.entries import NothingToCountError, no_counts
 from longtail.data.exposures import line_exposures
 from longtail.data.files import decode, numbered_lines, read_text
 from longtail.data.settings import ReadSettings
@@ -48,13 +48,16 @@ class Documents:
     source
         Where they come from, for messages.
     is_part
-        Whether there are more elsewhere, so that these may hold no token; they need row ids.
+        Whether there are more elsewhere, so that these may hold no token.
+    exposure
+        Of each, if there are any.
     """
 
     texts: Iterable[str]
     row_ids: pl.Series | list[str] | None
     source: str
     is_part: bool = False
+    exposure: Any | None = None
 
 
 def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix:
@@ -79,19 +82,36 @@ def count_documents(documents: Documents, settings: ReadSettings) -> CountMatrix
         If no document holds a token.
     """
     vectorizer = _vectorizer(settings)
+    n_texts = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal n_texts
+        for text in documents.texts:
+            n_texts += 1
+            yield text
+
     try:
-        csr = vectorizer.fit_transform(documents.texts)
+        csr = vectorizer.fit_transform(texts())
     except ValueError as error:
         if isinstance(error, DataError) or "empty vocabulary" not in str(error):
             raise
+        empty = no_counts(documents.row_ids, n_texts).with_exposure(documents.exposure)
         if documents.is_part:
-            return no_counts(pl.Series("row_id", documents.row_ids))
-        raise DataError(
+            return empty
+        raise NothingToCountError(
             f"No document of {documents.source} holds a token: all texts are empty, or consist "
-            f"of stop words and of what token_pattern {settings.token_pattern!r} does not match."
+            f"of stop words and of what token_pattern {settings.token_pattern!r} does not match.",
+            empty,
         ) from error
-    vocabulary = Vocabulary(vectorizer.get_feature_names_out())
-    return CountMatrix.from_any(csr, row_ids=documents.row_ids, vocabulary=vocabulary)
+    names = vectorizer.get_feature_names_out()
+    if "" in names:
+        raise DataError(
+            f"token_pattern {settings.token_pattern!r} matches empty texts, which are no tokens. "
+            "Ask for a character at least, for instance with + instead of *."
+        )
+    vocabulary = Vocabulary(names)
+    counts = CountMatrix.from_any(csr, row_ids=documents.row_ids, vocabulary=vocabulary)
+    return counts.with_exposure(documents.exposure)
 
 
 def tokenizer(settings: ReadSettings) -> Callable[[str], list[str]]:
@@ -162,11 +182,13 @@ def count_text_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
     texts = _checked_texts(frame[column], table)
     row_ids = _ids(frame, ids, table, required=settings.id_column is not None)
     documents = Documents(
-        _iterate(texts), row_ids, f"column {column!r} of '{table.path}'", table.is_part
+        _iterate(texts),
+        row_ids,
+        f"column {column!r} of '{table.path}'",
+        table.is_part,
+        None if exposed is None else line_exposures(frame[exposed], table),
     )
     counts = count_documents(documents, settings)
-    if exposed is not None:
-        counts = counts.with_exposure(line_exposures(frame[exposed], table))
     return replace(counts, settings=replace(settings, text_column=column))
 
 
@@ -219,7 +241,8 @@ def _ids(
     ids = frame[column] if table.is_part else tidy_ids(frame[column])
     usable = ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum)
     if not required:
-        return ids if usable and not ids.null_count() and ids.n_unique() == len(ids) else None
+        tells = usable and not ids.null_count() and ids.n_unique() == len(ids)
+        return ids if tells and not (ids.cast(pl.String) == "").any() else None
     if not usable:
         raise DataError(
             f"Column {column!r} of '{table.path}' cannot identify rows: it is of type {ids.dtype}; "
@@ -236,10 +259,8 @@ def _checked_texts(texts: pl.Series, table: TableFile) -> pl.Series:
             f"Column {texts.name!r} of '{table.path}' holds lists, not texts. To count their "
             f"elements pass feature_column={texts.name!r} instead of text_column."
         )
-    if texts.dtype == pl.Null and table.is_part:
-        return texts.cast(pl.String).fill_null("")
     if texts.dtype == pl.Null:
-        raise DataError(f"Column {texts.name!r} of '{table.path}' has no text in any row.")
+        texts = texts.cast(pl.String)
     if texts.dtype not in (pl.String, pl.Categorical, pl.Enum):
         raise DataError(
             f"Column {texts.name!r} of '{table.path}' is of type {texts.dtype}; expected texts."

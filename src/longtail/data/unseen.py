@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from longtail.data.pandas_frames import is_whole
 from longtail.data.vocabulary import Vocabulary
-from longtail.errors import DataError
+from longtail.errors import DataError, DataWarning
 
 __all__ = [
     "NOTHING_UNSEEN",
     "Unseen",
     "differ_by_dots",
     "dots_hint",
+    "no_names_error",
     "none_in_common",
+    "notice_numbers",
+    "notice_position",
     "width_error",
 ]
 
@@ -39,6 +46,8 @@ class Unseen:
         The most frequent of them by total count, most frequent first.
     n_dotted
         How many of them the vocabulary has, but for full stops: see `differ_by_dots`.
+    n_unknown_rows
+        Rows with counts of unseen features only.
     """
 
     rows: float
@@ -46,11 +55,17 @@ class Unseen:
     n_features: int
     examples: tuple[str, ...]
     n_dotted: int = 0
+    n_unknown_rows: int = 0
 
     @property
     def hint(self) -> str:
-        """What to do if full stops are to blame; empty otherwise."""
-        return dots_hint(self.n_dotted)
+        """Number of rows without a known feature, and a remedy if full stops are to blame."""
+        if self.n_unknown_rows == 0:
+            return dots_hint(self.n_dotted)
+        return (
+            f" Rows without any known feature: {self.n_unknown_rows:,}; they are taken as rows "
+            "without counts." + dots_hint(self.n_dotted)
+        )
 
 
 NOTHING_UNSEEN = Unseen(rows=0.0, mass=0.0, n_features=0, examples=())
@@ -107,6 +122,79 @@ def width_error(here: Vocabulary, expected: Vocabulary) -> DataError:
         f"by position, because {unnamed} feature names; give rows with the same columns, or "
         "names on both sides."
     )
+
+
+def no_names_error(here: Vocabulary | None = None) -> DataError:
+    """Return the error for named features of rows that meet columns without names."""
+    such = "" if here is None else f" (such as {_some(here)})"
+    return DataError(
+        f"These rows name their features{such}, but the model or vocabulary that they are matched "
+        "with has no names, so nothing says which column is which. Fit to counts with names: "
+        "CountMatrix.from_any(X, vocabulary=names)."
+    )
+
+
+def notice_position(here: Vocabulary, expected: Vocabulary) -> None:
+    """Warn that columns are matched by position where one side alone has names.
+
+    Names that are the column numbers in order say the same as no names.
+    """
+    if here.named == expected.named or here.names == expected.names:
+        return
+    if here.named:
+        said = (
+            f"These rows have feature names (such as {_some(here)}), but the model or vocabulary "
+            "that they are matched with has none"
+        )
+        remedy = "Fit to named counts: a DataFrame, or CountMatrix.from_any(X, vocabulary=names)"
+    else:
+        said = (
+            "These rows have no feature names, but the model or vocabulary that they are matched "
+            f"with has (such as {_some(expected)})"
+        )
+        remedy = "Name the columns: CountMatrix.from_any(X, vocabulary=names)"
+    warnings.warn(
+        f"{said}: columns are matched by position, and another order would go unnoticed. {remedy}.",
+        DataWarning,
+        stacklevel=_levels_to_caller(),
+    )
+
+
+def notice_numbers(vocabulary: Vocabulary, items: Sequence[Any], called: str) -> None:
+    """Warn where features could be meant by name, and are taken by column number.
+
+    Parameters
+    ----------
+    vocabulary
+        Of the model.
+    items
+        Names or column numbers.
+    called
+        The argument that they are given as.
+    """
+    if not vocabulary.named and any(isinstance(item, str) for item in items):
+        said = "because the model's features have no names. Fit to counts with names to use names"
+    elif vocabulary.named and any(is_whole(item) and str(item) in vocabulary for item in items):
+        said = (
+            "not as a name, although the model's features are called by numbers. Give names as "
+            "text, such as '7'"
+        )
+    else:
+        return
+    warnings.warn(
+        f"{called}: what is given is taken as a column number, {said}.",
+        DataWarning,
+        stacklevel=_levels_to_caller(),
+    )
+
+
+def _levels_to_caller() -> int:
+    """Return the stacklevel of the first line outside this package and scikit-learn's wrappers."""
+    inside = (__name__.partition(".")[0], "sklearn")
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _some(vocabulary: Vocabulary) -> str:

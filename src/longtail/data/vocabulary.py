@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,7 @@ class Vocabulary:
     Parameters
     ----------
     names
-        The feature names in column order. Every name must be a `str` and occur once.
+        The feature names in column order. Every name must be a `str`, not empty, and occur once.
     descriptions
         What features mean, by name, such as the text of a code. Some may be missing, and those
         of other features are left out.
@@ -84,8 +84,8 @@ class Vocabulary:
     Raises
     ------
     DataError
-        If a name is not a string or occurs twice, or a description is not a string; the message
-        says which and where.
+        If a name is not a string, is empty or occurs twice, or a description is not a string; the
+        message says which and where.
 
     Examples
     --------
@@ -121,6 +121,27 @@ class Vocabulary:
                 )
         # numpy.str_ is a str, but keeps its array's memory alive and prints differently.
         listed = tuple(name if type(name) is str else str(name) for name in listed)
+        if "" in listed:
+            raise DataError(
+                f"Feature names must not be empty, but name {listed.index('')} is "
+                f"({listed.count('')} such name(s) in all); give every feature a name."
+            )
+        self._name(listed, descriptions)
+
+    @classmethod
+    def saved(cls, names: Iterable[str], descriptions: Mapping[str, str] | None = None) -> Self:
+        """Return a vocabulary that was checked before: older saved models may hold an empty name.
+
+        Raises
+        ------
+        DataError
+            If a name occurs twice, or a description is not a string.
+        """
+        vocabulary = cls.__new__(cls)
+        vocabulary._name(tuple(names), descriptions)
+        return vocabulary
+
+    def _name(self, listed: tuple[str, ...], descriptions: Mapping[str, str] | None) -> None:
         lookup = {name: position for position, name in enumerate(listed)}
         if len(lookup) != len(listed):
             raise DataError(_duplicate_message(listed))
@@ -222,7 +243,7 @@ class Vocabulary:
                 "Descriptions belong to feature names, but these columns have none. Name them "
                 "first: CountMatrix.from_any(counts, vocabulary=names)."
             )
-        return Vocabulary(self._names, {**self._descriptions, **descriptions})
+        return self.saved(self._names, {**self._descriptions, **descriptions})
 
     def described_like(self, other: Vocabulary) -> Vocabulary:
         """Return this vocabulary, with the descriptions of another if it has none of its own."""
@@ -236,7 +257,7 @@ class Vocabulary:
         Columns without names stay so, and are numbered anew.
         """
         names = [self._names[int(position)] for position in positions]
-        return Vocabulary(names, self._descriptions) if self._named else self.positional(len(names))
+        return self.saved(names, self._descriptions) if self._named else self.positional(len(names))
 
     def label(self, name: str, width: int | None = None) -> str:
         """A feature for people: ``"401.9 Essential hypertension"``; the name alone if that is all.
@@ -369,7 +390,7 @@ class Vocabulary:
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Copies are rebuilt from content: hashes of strings differ between processes.
         if self._named:
-            return Vocabulary, (self._names, dict(self._descriptions))
+            return Vocabulary.saved, (self._names, dict(self._descriptions))
         return Vocabulary.positional, (len(self),)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from longtail.data.coerce import numbers_of, refuse_masked
 from longtail.errors import DataError, ParameterError
 
 __all__ = ["latent_vectors", "row_totals", "whole"]
@@ -21,7 +22,8 @@ def whole(name: str, value: Any, low: int) -> int:
 
 def row_totals(totals: Any, n: int) -> torch.Tensor:
     """A total for each of n rows, from one number or n of them: (n,) float32."""
-    array = np.asarray(totals)
+    refuse_masked(totals, "the totals")
+    array = numbers_of(totals)
     numeric = array.dtype.kind in "iuf" and array.shape in ((), (n,))
     if not numeric or not np.all(np.isfinite(array) & (array >= 0)):
         raise ParameterError(f"totals must be a number ≥ 0, or {n}, one a row; got {totals!r}.")
@@ -30,7 +32,8 @@ def row_totals(totals: Any, n: int) -> torch.Tensor:
 
 def latent_vectors(Z: Any, n_components: int) -> torch.Tensor:
     """Finite rows of K numbers: (n, K) float32."""
-    array = np.asarray(Z, dtype=np.float32)
+    refuse_masked(Z, "the latent vectors")
+    array = np.asarray(numbers_of(Z), dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != n_components:
         raise DataError(
             f"Latent vectors are rows of {n_components} numbers; got an array of shape "

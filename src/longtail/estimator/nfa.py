@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from longtail.archive import write_archive
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
+from longtail.data.long_tables import refuse_long_table
 from longtail.data.settings import ReadSettings
 from longtail.data.stream import CountStream
 from longtail.errors import DataError, DataWarning, NotFittedError
@@ -820,8 +821,9 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def align(self, X: Any) -> tuple[CountMatrix, Unseen | None]:
         """Rows as counts over the model's vocabulary.
 
-        Columns are matched by name where both have names, and by position otherwise. Features
-        that the model does not know are left out and counted.
+        Columns are matched by name where both have names. Where neither has, they are matched by
+        position; where one side alone has, too, with a `DataWarning`. Features that the model does
+        not know are left out and counted.
 
         Returns
         -------
@@ -833,18 +835,19 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         NotFittedError, DataError
         """
         self.check_fitted()
+        refuse_long_table(X, self.vocabulary_)
         counts = CountMatrix.from_any(X, counts=self.counts)
         require_values(self.parameters_["likelihood"], counts)
         counts = take_exposures(self.parameters_["exposure"], counts, stacklevel=4)
-        if not (counts.vocabulary.named and self.vocabulary_.named):
-            if counts.n_features != self.n_features_in_:
-                raise DataError(
-                    f"X has {counts.n_features} features, but NonlinearFactorAnalysis is expecting "
-                    f"{self.n_features_in_} features as input. Without column names, columns are "
-                    "matched by position."
-                )
-            return replace(counts, vocabulary=self.vocabulary_), None
-        return counts.align(self.vocabulary_)
+        if not counts.vocabulary.named and counts.n_features != self.n_features_in_:
+            raise DataError(
+                f"X has {counts.n_features} features, but NonlinearFactorAnalysis is expecting "
+                f"{self.n_features_in_} features as input. Without column names, columns are "
+                "matched by position."
+            )
+        by_name = counts.vocabulary.named and self.vocabulary_.named
+        aligned, unseen = counts.align(self.vocabulary_)
+        return aligned, unseen if by_name else None
 
     def _aligned(self, X: Any) -> CountMatrix:
         counts, unseen = self.align(X)

@@ -17,6 +17,8 @@ from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import Unseen
+from longtail.data.long_tables import refuse_long_table
+from longtail.data.unseen import notice_numbers
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.exposures import at_typical_exposure
 from longtail.estimator.inputs import whole
@@ -82,6 +84,7 @@ def rank_rows(
     progress: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Judge recommendations by held-out items; see `NonlinearFactorAnalysis.rank`."""
+    refuse_long_table(held_out, model.vocabulary_)
     # What is looked for is not inferred from, so it needs no exposures of its own.
     wanted = CountMatrix.from_any(held_out, counts=model.counts).with_exposure(None)
     (seen, unseen), (wanted, unseen_wanted) = (
@@ -109,7 +112,7 @@ def _scores(
     scores = PredictiveScores(model, counts, refine_steps, seed, progress)
     if network is None:
         return scores
-    items, _ = model.align(network)
+    items = counts if network is given else model.align(network)[0]
     own, others = items_of(given, counts), items_of(network, items)
     return LinkScores(scores, model, counts, own, items, others, refine_steps, seed)
 
@@ -165,6 +168,7 @@ def allowed_items(vocabulary: Vocabulary, items: Any) -> npt.NDArray[np.bool_] |
     n = len(vocabulary)
     listed: list[Any] = [items] if isinstance(items, str) else list(items)
     mask = np.zeros(n, dtype=bool)
+    notice_numbers(vocabulary, listed, "filter_items")
     if listed and all(isinstance(item, bool | np.bool_) for item in listed):
         if len(listed) != n:
             raise DataError(f"A mask of items needs {n:,} entries, one an item; got {len(listed)}.")

@@ -135,7 +135,7 @@ def _opened(archive: Archive) -> NonlinearFactorAnalysis:
     model = NonlinearFactorAnalysis(**_current(config))
     model.check_parameters()
     _settle_device(model)
-    vocabulary = Vocabulary(archive.vocabulary, archive.descriptions)
+    vocabulary = Vocabulary.saved(archive.vocabulary, archive.descriptions)
     if not config["named_features"]:
         vocabulary = Vocabulary.positional(len(vocabulary))
     read = None if config["read"] is None else ReadSettings.from_dict(config["read"])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longtail.data import BatchSource, CountMatrix, Vocabulary
+from longtail.data.long_tables import refuse_long_table
 from longtail.data.settings import ReadSettings
 from longtail.estimator.exposures import take_exposures
 from longtail.estimator.network import network_for, unigram_frequencies
@@ -71,6 +72,8 @@ def start_on_rows(parameters: Mapping[str, Any], X: Any, valid: Any, seed: int) 
     DataError
         If they cannot be fitted.
     """
+    refuse_long_table(X)
+    refuse_long_table(valid)
     counts = CountMatrix.from_any(X, counts=parameters["counts"])
     given = None if valid is None else CountMatrix.from_any(valid, counts=parameters["counts"])
     for matrix in (counts, given):

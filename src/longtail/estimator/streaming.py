@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longtail.data import CountMatrix
+from longtail.data.long_tables import refuse_long_table
 from longtail.data.stream import CountStream, StreamBatches, StreamStatistics
 from longtail.data.stream.held_out import training_rows
 from longtail.errors import DataWarning
@@ -125,6 +126,7 @@ def start_on_stream(
 
 
 def _checked(valid: Any, parameters: Mapping[str, Any]) -> CountMatrix:
+    refuse_long_table(valid)
     counts = CountMatrix.from_any(valid, counts=parameters["counts"])
     require_values(parameters["likelihood"], counts)
     return take_exposures(parameters["exposure"], counts, what="validation rows", stacklevel=5)

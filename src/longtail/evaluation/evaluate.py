@@ -10,6 +10,7 @@ import torch
 
 from longtail.data import CountMatrix
 from longtail.data.counts import Unseen
+from longtail.data.unseen import dots_hint
 from longtail.errors import DataError
 from longtail.evaluation.results import ActiveDims, Bound, Completion, Evaluation, Floor, Gap
 from longtail.evaluation.row_scores import (
@@ -56,7 +57,7 @@ def evaluate_rows(
     """
     counts, dropped = counts.drop_empty()
     if counts.n_rows == 0:
-        raise nothing_to_score(dropped)
+        raise nothing_to_score(dropped, unseen)
     scores = score_rows(
         model, counts, transform, unigram, mean_total, settings, device=device, progress=progress
     )
@@ -64,11 +65,12 @@ def evaluate_rows(
     return _assemble(scores, dropped, unseen, settings, per_token)
 
 
-def nothing_to_score(rows: int) -> DataError:
+def nothing_to_score(rows: int, unseen: Unseen | None = None) -> DataError:
     """The error for rows that are all empty."""
+    hint = dots_hint(unseen.n_dotted) if unseen else ""
     return DataError(
         f"None of the {rows} rows has a count in the model's vocabulary: nothing to score. "
-        "Check that the rows were read with the settings of the training data."
+        f"Check that the rows were read with the settings of the training data.{hint}"
     )
 
 

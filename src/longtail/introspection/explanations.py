@@ -34,6 +34,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from longtail.data import CountMatrix, Vocabulary
+from longtail.data.unseen import notice_numbers
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.introspection.closed_form import jacobian_at
@@ -170,6 +171,7 @@ def explain_recommendations(
     """As `explain_recommendation`, for several items of one row; cheaper than one by one."""
     model.check_fitted()
     columns = [_column(model, item) for item in items]
+    notice_numbers(model.vocabulary_, [i for i in items if not isinstance(i, str)], "item")
     at = _Point.of(model, row, k, refine_steps, seed)
     contribution = at.contributions(columns)
     mean = at.z[0].cpu().numpy()

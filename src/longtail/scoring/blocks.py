@@ -46,7 +46,7 @@ def score_block(
         If the part cannot be written.
     """
     counts = job.dataset.count_block(number)
-    rows, unseen = counts.align(model.vocabulary_, is_part=True)
+    rows, unseen = counts.align(model.vocabulary_)
     if rows.n_rows:
         rows, _ = model.align(rows)  # checks the values
     facts = _facts(counts, rows, unseen)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtail.data.stream import ParquetDataset
 from longtail.data.stream.files import is_url
+from longtail.data.unseen import no_names_error
 from longtail.errors import ParameterError, ScoringError
 from longtail.evaluation import Evaluation
 from longtail.scoring.averages import evaluation_of_parts
@@ -129,6 +130,8 @@ def score_dataset(
     started = time.perf_counter()
     model.check_fitted()
     task.check(model)
+    if not model.vocabulary_.named:
+        raise no_names_error()
     out = _folder(out)
     job, file = Job.plan(model, _from_anywhere(dataset), task, out)
     resumed = file.begin(out, overwrite=overwrite)

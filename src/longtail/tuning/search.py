@@ -13,6 +13,7 @@ import numpy as np
 
 from longtail.archive import check_replaceable
 from longtail.data import CountMatrix
+from longtail.data.long_tables import refuse_long_table
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, load
 from longtail.estimator.exposures import take_exposures
@@ -114,6 +115,8 @@ def tune(
     _check_budget(minutes, trials)
     seed = whole("seed", seed, 0)
     policy = base.get("counts", "fractional")
+    refuse_long_table(X)
+    refuse_long_table(valid)
     counts = CountMatrix.from_any(X, counts=policy)
     held_out = None if valid is None else CountMatrix.from_any(valid, counts=policy)
     exposure = base.get("exposure", defaults["exposure"])

@@ -160,7 +160,7 @@ class ParquetDataset:
         DataError
             If its rows cannot be counted.
         """
-        return self.count_block(number).align(vocabulary, is_part=True)
+        return self.count_block(number).align(vocabulary)
 
     def count_block(self, number: int) -> CountMatrix:
         """Count every feature of a block, in the order of their names; see `read_block`."""

@@ -124,7 +124,9 @@ def choose_features(
     out = (f for f, why in zip(every, reasons, strict=True) if why)
     known = {**found.descriptions, **vocabulary.descriptions}
     return Growth(
-        Vocabulary([*vocabulary.names, *(f.name for f in added)], known) if added else vocabulary,
+        Vocabulary.saved([*vocabulary.names, *(f.name for f in added)], known)
+        if added
+        else vocabulary,
         added,
         tuple(sorted(out, key=lambda f: (-f.count, f.name))),
         tuple(sorted(Counter(filter(None, reasons)).items())),

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, vstack
 
 from longtail.data import BatchSource, CountMatrix, Vocabulary, split_rows
 from longtail.data.exposures import joined_exposures
+from longtail.data.long_tables import refuse_long_table
 from longtail.errors import DataError
 from longtail.estimator.exposures import take_exposures
 from longtail.estimator.prepare import MOST_VALID_ROWS, prepare, require_values
@@ -115,6 +116,7 @@ def new_rows(
 
 def _given(model: NonlinearFactorAnalysis, X: Any) -> CountMatrix:
     """New rows with all their features; aligned by position where there are no names."""
+    refuse_long_table(X, model.vocabulary_)
     counts = CountMatrix.from_any(X, counts=model.counts)
     if not (counts.vocabulary.named and model.vocabulary_.named):
         return model.align(counts)[0]
@@ -136,6 +138,7 @@ def retained_rows(
     """Old rows; as large a share as of the new ones is held out, and at least one row."""
     if retain is None:
         return None
+    refuse_long_table(retain, model.vocabulary_)
     counts = CountMatrix.from_any(retain, counts=model.counts)
     require_values(model.likelihood, counts)
     counts = take_exposures(model.exposure, counts, what="retained rows", stacklevel=5)

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, vstack
 
 from longtail.data import BatchSource, CountMatrix
 from longtail.data.stream import CountStream, StreamBatches, StreamStatistics
+from longtail.data.unseen import no_names_error
 from longtail.errors import DataWarning
 from longtail.estimator.exposures import refuse_streamed
 from longtail.estimator.prepare import n_held_out, require_values, what_is_taken
@@ -85,6 +86,8 @@ def _growth(
 ) -> tuple[CountStream, Growth]:
     """The stream over the vocabulary that it makes the model's grow to."""
     known, own = model.vocabulary_, stream.vocabulary
+    if not known.named:
+        raise no_names_error(own)
     growth = Growth(known)
     if bool((known.codes(own.names) < 0).any()):
         stream, found = stream.statistics(seed=seed, most_valid=0, n_valid=lambda n_rows: 0)
