@@ -96,9 +96,7 @@ def write_archive(
         If the folder holds something other than a saved model, or cannot be written. What was
         there stays.
     """
-    target = Path(
-        os.path.realpath(path)
-    )  # a link stays, and the model that it leads to is replaced
+    target = Path(os.path.realpath(path))  # a link stays; the model that it leads to is replaced
     check_replaceable(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
