@@ -110,7 +110,7 @@ def test_normalised_values_are_refused(tmp_path):
 def test_x_may_be_missing(tmp_path):
     path = write_h5ad(tmp_path / "x.h5ad", None, layers={"counts": COUNTS})
     assert read_counts(path, layer="counts").shape == (3, 3)
-    with pytest.raises(DataError, match=r"Cannot read .*x.h5ad"):
+    with pytest.raises(DataError, match=r"x.h5ad' has no X. Its layers: 'counts'. Name .*--layer"):
         read_counts(path)
     adata = in_memory(COUNTS, layers={"counts": COUNTS})
     adata.X = None

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from longtail.cli.introspect import load_model, read_rows
-from longtail.cli.options import ExposureColumnOption, JsonOption, ModelArgument
+from longtail.cli.options import ExposureColumnOption, JsonOption, LayerOption, ModelArgument
 from longtail.cli.output import Interrupted, log, print_json, progress_bar
 
 __all__ = ["explore"]
@@ -33,6 +33,7 @@ def explore(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the browser.")
     ] = False,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -48,7 +49,7 @@ def explore(
     load_server()  # a missing extra is told before the long work
     bound = bind(host, port)
     fitted = load_model(model)
-    counts = None if rows is None else read_rows(fitted, rows, exposure_column)
+    counts = read_rows(fitted, rows, layer, exposure_column)
     from longtail.explorer.desk import Desk
 
     with progress_bar() as progress:

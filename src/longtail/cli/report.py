@@ -10,8 +10,10 @@ import typer
 from longtail.cli.options import (
     ExposureColumnOption,
     JsonOption,
+    LayerOption,
     ModelArgument,
     SeedOption,
+    check_rows_given,
     reading_like,
 )
 from longtail.cli.output import log, log_new_data, print_json, progress_bar, result
@@ -53,6 +55,7 @@ def report(
         typer.Option(help="Folder for every figure as SVG, with its table as Parquet."),
     ] = None,
     seed: SeedOption = 0,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -65,10 +68,11 @@ def report(
     from longtail.report import check_report_path, make_report
 
     check_report_path(out)
+    check_rows_given(rows, layer, exposure_column)
     fitted = load(model)
     counts, unseen = None, None
     if rows is not None:
-        settings = reading_like(fitted, exposure_column=exposure_column)
+        settings = reading_like(fitted, rows, layer=layer, exposure_column=exposure_column)
         counts, unseen = read_like(rows, settings, fitted.vocabulary_)
         log_new_data(counts, unseen)
     with progress_bar() as progress:
