@@ -90,7 +90,7 @@ def test_names_that_do_not_fit_are_refused(tmp_path):
 def test_several_matrices_in_a_folder_are_refused(tmp_path):
     for prefix in ("a_", "b_"):
         write_10x(tmp_path, prefix=prefix, genes=["a", "b", "c", "d"])
-    with pytest.raises(DataError, match="holds several matrices .*a_matrix.mtx, b_matrix.mtx"):
+    with pytest.raises(DataError, match=r"holds several matrices .*a_matrix.mtx, b_matrix.mtx"):
         read_counts(tmp_path)
     assert read_counts(tmp_path / "a_matrix.mtx.gz").shape == (3, 4)
 
@@ -102,7 +102,7 @@ def test_settings_without_effect_are_refused(tmp_path):
             read_counts(folder, **field)
 
 
-# --- matrices without names, stored as features × rows ---------------------------------------------
+# --- matrices without names, stored as features × rows --------------------------------------------
 
 
 def write_matrix(path, matrix):
@@ -155,10 +155,10 @@ def test_new_data_stored_the_other_way_are_refused(tmp_path, trained_so):
     known = Vocabulary.positional(4)
     assert read_like(path, settings, known)[0].shape == (3, 4)
     write_matrix(path, wrong)
-    with pytest.raises(DataError, match="Expected 4 features, .* have 3. .*looks transposed"):
+    with pytest.raises(DataError, match=r"Expected 4 features, .* have 3. .*looks transposed"):
         read_like(path, settings, known)
     write_matrix(path, np.ones((5, 5)))
-    with pytest.raises(DataError, match="Expected 4 features, but these rows have 5. Columns"):
+    with pytest.raises(DataError, match=r"Expected 4 features, but these rows have 5. Columns"):
         read_like(path, settings, known)
 
 

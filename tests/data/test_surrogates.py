@@ -85,7 +85,7 @@ def test_a_broken_name_in_json_lines_is_refused_with_its_place(tmp_path, case):
 
 def test_a_broken_column_name_is_refused(tmp_path):
     path = json_lines(tmp_path / "t.jsonl", [{"text": "a tree", HALF: 1}])
-    with pytest.raises(DataError, match="column names of .*number 1 .*half a character"):
+    with pytest.raises(DataError, match=r"column names of .*number 1 .*half a character"):
         read_counts(path)
 
 
@@ -94,7 +94,7 @@ def test_broken_descriptions_are_refused(tmp_path):
     path = json_lines(tmp_path / "d.jsonl", records)
     with pytest.raises(DataError, match="at line 2: half a character"):
         read_descriptions(path)
-    with pytest.raises(DataError, match="description of 'a' is .*half a character"):
+    with pytest.raises(DataError, match=r"description of 'a' is .*half a character"):
         Vocabulary(["a"], {"a": HALF})
 
 

@@ -9,7 +9,13 @@ from typing import Annotated
 import typer
 
 from longtail.cli.introspect import load_model, read_rows
-from longtail.cli.options import ExposureColumnOption, JsonOption, LayerOption, ModelArgument
+from longtail.cli.options import (
+    ExposureColumnOption,
+    JsonOption,
+    LayerOption,
+    ModelArgument,
+    check_rows_given,
+)
 from longtail.cli.output import Interrupted, log, print_json, progress_bar
 
 __all__ = ["explore"]
@@ -46,6 +52,7 @@ def explore(
     """
     from longtail.explorer import bind, load_server, serve
 
+    check_rows_given(rows, layer, exposure_column)
     load_server()  # a missing extra is told before the long work
     bound = bind(host, port)
     fitted = load_model(model)
