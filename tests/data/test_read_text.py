@@ -161,7 +161,9 @@ def test_id_columns(tmp_path):
     path = write(tmp_path / "t.csv", frame)
     assert read_counts(path).row_ids.to_list() == [0, 1]  # id is not unique
     assert read_counts(path, id_column="key").row_ids.to_list() == ["b", "a"]
-    with pytest.raises(DataError, match=r"Row ids must be unique.* 1"):
+    with pytest.raises(
+        DataError, match=r"Row ids must be unique, but 1 .*instance 1\..*--id-column"
+    ):
         read_counts(path, id_column="id")
     with pytest.raises(DataError, match=r"no column 'kee' \(from id_column\). Did you mean 'key'"):
         read_counts(path, id_column="kee")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.data import CountMatrix, Vocabulary, read_counts, read_descriptions
+from longtail.data import CountMatrix, Vocabulary, open_stream, read_counts, read_descriptions
 from longtail.data.surrogates import check_names, first_broken, mended
 from longtail.errors import DataError, DataWarning
 
@@ -131,6 +131,17 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path):
         file.write("a tree")
     with pytest.raises(DataError, match=r"'caf\\udce9.txt', which is not valid UTF-8.*Rename"):
         read_counts(tmp_path)
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_parquet_at_a_path_that_is_no_text_is_refused(tmp_path, in_blocks):
+    pl.DataFrame({"text": ["a tree"]}).write_parquet(tmp_path / "x.parquet")
+    path = tmp_path / "caf\udce9.parquet"
+    (tmp_path / "x.parquet").rename(path)
+    paths = [path, tmp_path] if in_blocks else [path]
+    for broken in paths:
+        with pytest.raises(DataError, match=r"caf\\udce9.parquet' is not valid UTF-8.*Rename"):
+            (open_stream if in_blocks else read_counts)(broken)
 
 
 def test_whole_characters_beyond_the_first_plane_stay(tmp_path):

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from longtail.errors import DataError
 
-__all__ = ["check_names", "first_broken", "mended"]
+__all__ = ["check_names", "check_paths", "first_broken", "mended"]
 
 
 def first_broken(texts: Sequence[object]) -> int | None:
     """The position of the first string that holds half a character; None if all are whole."""
-    strings = [text for text in texts if isinstance(text, str)]
-    if _is_whole("".join(strings)):  # one test of all: vocabularies may be large
-        return None
+    if _is_whole("".join(text for text in texts if isinstance(text, str))):
+        return None  # one test of all, since vocabularies may be large
     return next(i for i, text in enumerate(texts) if isinstance(text, str) and not _is_whole(text))
 
 
@@ -38,6 +37,22 @@ def check_names(names: Sequence[object], called: str) -> None:
             f"{called} {position} (from 0) is {names[position]!a}, which holds half a "
             "character, such as an emoji cut in two, and cannot be saved. Correct the name, or "
             "remove that half."
+        )
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Refuse paths that are not valid UTF-8, which readers of Parquet do not open.
+
+    Raises
+    ------
+    DataError
+        Names the first one.
+    """
+    position = first_broken(paths)
+    if position is not None:
+        raise DataError(
+            f"The path {ascii(paths[position])} is not valid UTF-8, so it cannot be opened as "
+            "Parquet. Rename the file or folder."
         )
 
 

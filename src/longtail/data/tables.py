@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from longtail.data.files import cannot_read, decode, numbered_lines, read_bytes
-from longtail.data.surrogates import check_names, first_broken, mended
+from longtail.data.surrogates import check_names, check_paths, first_broken, mended
 from longtail.data.vocabulary import suggest_from
 from longtail.errors import DataError, DataWarning
 
@@ -133,6 +133,7 @@ def tidy_ids(ids: pl.Series) -> pl.Series:
 
 def _open_parquet(path: Path) -> TableFile:
     expected = "an Apache Parquet file"
+    check_paths([str(path)])
     try:
         scan = pl.scan_parquet(path, glob=False)
         columns = tuple(scan.collect_schema().names())

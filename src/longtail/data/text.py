@@ -253,6 +253,13 @@ def _ids(
             f"Column {column!r} of '{table.path}' cannot identify rows: it is of type {ids.dtype}; "
             "expected strings or whole numbers."
         )
+    if not (table.is_part or ids.null_count()) and ids.n_unique() < len(ids):
+        repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
+        raise DataError(
+            f"Row ids must be unique, but {len(repeated):,} in column {column!r} of "
+            f"'{table.path}' occur more than once, for instance {repeated[0]!r}. Name another "
+            "column, or leave id_column (--id-column) out: then the rows are numbered."
+        )
     return ids
 
 
