@@ -51,7 +51,7 @@ def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            layers, has_raw = list(file.get("layers", {})), "raw" in file
+            layers, has_raw = list(file.get("layers", {})), "raw/X" in file
             part = choose_layer(settings.layer, layers, f"'{path}'", has_raw=has_raw)
             others = {name: f"layers/{name}" for name in layers}
             if has_raw:

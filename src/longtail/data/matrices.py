@@ -100,7 +100,9 @@ def _names_beside(path: Path, endings: tuple[str, ...]) -> list[tuple[str, int]]
     paths = [
         path.with_name(p + end + gz) for p in prefixes for end in endings for gz in ("", ".gz")
     ]
-    return [(p.name, len(read_bytes(p).splitlines())) for p in paths if p.is_file()]
+    return [
+        (p.name, len(read_bytes(p, may_be_empty=True).splitlines())) for p in paths if p.is_file()
+    ]
 
 
 def read_svmlight(path: Path, settings: ReadSettings) -> CountMatrix:

@@ -51,7 +51,7 @@ def check_paths(paths: Sequence[str]) -> None:
     position = first_broken(paths)
     if position is not None:
         raise DataError(
-            f"The path {ascii(paths[position])} is not valid UTF-8, so it cannot be opened as "
+            f"The path {paths[position]!a} is not valid UTF-8, so it cannot be opened as "
             "Parquet. Rename the file or folder."
         )
 
