@@ -280,6 +280,16 @@ def test_an_unknown_feature_of_a_context(text, message):
     assert ("double quotes" in str(told.value)) == ("," in text)
 
 
+def test_contexts_that_read_alike_are_told_apart(run, tmp_path):
+    names = ["boat", "wave", "boat, wave", "pan", "oven"]
+    counts = np.random.default_rng(0).poisson(1.0, (40, 5)) + 1
+    rows = CountMatrix.from_any(counts, vocabulary=names)
+    small(epochs=1).fit(rows).save(tmp_path / "model")
+    contexts = ["--context", "boat,wave", "--context", '"boat, wave"']
+    told = parsed(run("neighbors", tmp_path / "model", "pan", *contexts, "--json"))
+    assert [one["context"] for one in told["neighbors"]] == [["boat", "wave"], ["boat, wave"]]
+
+
 @pytest.mark.parametrize("text", ["", ",", "boat,", '"', "boat\nsail,x"])
 def test_a_context_without_a_feature(text):
     with pytest.raises((typer.BadParameter, DataError)):

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import coo_array
 
 from longtail.data.cells import unique_names
@@ -69,7 +70,7 @@ def _fields(path: Path, encoding: str) -> list[list[str]]:
     return [line.split("\t") for _, line in numbered_lines(read_text(path, encoding))]
 
 
-def _genes(types: list[str], path: Path) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _genes(types: list[str], path: Path) -> npt.NDArray[np.bool_]:
     """Mark the features that are genes; all of them where none is."""
     kept = np.array([kind == _GENES for kind in types])
     if not kept.any():
