@@ -147,3 +147,40 @@ def test_what_cannot_be_annotated(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "anndata", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'longtail\[cells\]'"):
         read_anndata(tmp_path / "x.h5ad")
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_repeated_genes_are_numbered_and_each_has_its_own_vector(model):
+    adata = cells(10, seed=1)
+    adata.var_names = ["gene0", "gene0", *GENES[2:]]
+    with pytest.warns(DataWarning) as told:
+        annotation = lt.annotate(model, adata, refine_steps=0, samples=20)
+    messages = [str(warning.message) for warning in told]
+    assert any("1 of 20 genes of this AnnData" in message for message in messages)
+    assert annotation.genes == 19
+    vectors = adata.varm["longtail"]
+    assert np.isfinite(vectors[0]).all()
+    assert np.isnan(vectors[1]).all()  # gene0-1 is not gene0
+
+
+def test_the_counts_of_raw_are_annotated(model):
+    adata = cells(10, seed=1)
+    expected = model.posterior(adata, refine_steps=0).mean
+    adata.raw = adata.copy()
+    adata.X = np.log1p(adata.X)
+    fewer = adata[:, 3:].copy()  # raw keeps all genes
+    with pytest.raises(DataError, match=r"Whole numbers are in 'raw': pass layer='raw'"):
+        lt.annotate(model, fewer)
+    annotation = lt.annotate(model, fewer, layer="raw", refine_steps=0, samples=20)
+    np.testing.assert_array_equal(fewer.obsm["X_longtail"], expected)
+    assert fewer.varm["longtail"].shape == (17, K)
+    assert annotation.genes == 17
+
+
+def test_genes_without_names_have_no_place_among_fewer():
+    counts = topic_counts(40, len(GENES), tokens=40)
+    bare = lt.NonlinearFactorAnalysis(K, n_hidden=8, epochs=1, random_state=0, device="cpu")
+    adata = cells(10, seed=1)
+    adata.raw = adata.copy()
+    with pytest.raises(DataError, match="20 genes without names, but var has 17"):
+        lt.annotate(bare.fit(counts), adata[:, 3:].copy(), layer="raw", samples=20)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from longtail.data import CountMatrix
-from longtail.data.cells import is_anndata
+from longtail.data.cells import is_anndata, numbered
 from longtail.data.counts import Unseen
 from longtail.data.unseen import NOTHING_UNSEEN
 from longtail.errors import DataError, DataWarning, MissingExtraError, ParameterError
@@ -93,7 +93,7 @@ def annotate(
     adata
         AnnData; its genes are matched by ``var_names``, in any order.
     layer
-        Where its counts are; None: X.
+        Where its counts are: the name of a layer, or ``"raw"``; None: X.
     exposure
         Where the model takes exposures that are given: the name of a column of ``obs``, or a number
         for each cell.
@@ -116,8 +116,8 @@ def annotate(
     ------
     NotFittedError
     DataError
-        If `adata` is no AnnData, has no such layer, holds no counts, repeats names of genes, or
-        shares no gene with the model.
+        If `adata` is no AnnData, has no such layer, holds no counts, or shares no gene
+        with the model.
     """
     if not is_anndata(adata):
         raise DataError(
@@ -178,10 +178,15 @@ def annotate_rows(
     vectors = embeddings(model, samples=samples, seed=model.seed_ if seed is None else seed).vectors
     # Where the model's genes have no names, the columns were matched by position.
     codes = (
-        model.vocabulary_.codes([str(gene) for gene in adata.var_names])
+        model.vocabulary_.codes(numbered([str(gene) for gene in adata.var_names]))
         if model.vocabulary_.named
         else np.arange(len(model.vocabulary_))
     )
+    if len(codes) != len(adata.var_names):
+        raise DataError(
+            f"The model has {len(codes):,} genes without names, but var has "
+            f"{len(adata.var_names):,}: their vectors have no place in varm."
+        )
     known = codes >= 0
     genes = np.full((len(codes), vectors.shape[1]), np.nan, dtype=np.float32)
     genes[known] = vectors[codes[known]]

@@ -10,8 +10,11 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import typer
 
-from longtail import CountMatrix, directions, embeddings, load, spectrum
+from longtail import CountMatrix, Vocabulary, directions, embeddings, load, spectrum
+from longtail.cli.introspect import _words
+from longtail.errors import DataError
 from tests.estimator.models import small
 
 WORDS = ["boat", "wave", "sail", "tide", "pan", "oven", "salt", "knife", "a,b", "new york"]
@@ -251,6 +254,53 @@ def test_a_file_that_cannot_be_written_exits_with_2(folder, run):
     code, out, err = run("embed", folder / "model", "--out", below / "vectors.csv")
     assert (code, out) == (2, "")
     assert "cannot be written" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("boat,pan", ["boat", "pan"]),
+        ("a,b", ["a,b"]),  # no feature a, but one of this name
+        ("a\\,b,boat", ["a,b", "boat"]),
+        ('"a,b",boat', ["a,b", "boat"]),
+        ('boat, "a,b"', ["boat", "a,b"]),
+        ("new york , boat", ["new york", "boat"]),
+        ('say ""hi""', ['say ""hi""']),
+        ("pan,oven", ["pan", "oven"]),  # parts that are features come first
+    ],
+)
+def test_features_of_a_context(text, words):
+    known = Vocabulary([*WORDS, 'say ""hi""', "pan,oven"])
+    assert _words(text, known) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("boat,rudder", "Unknown feature 'rudder'.*double quotes: --context '\"a, b\",c'"),
+        ("rudder", "Unknown feature 'rudder'"),
+    ],
+)
+def test_an_unknown_feature_of_a_context(text, message):
+    with pytest.raises(DataError, match=message) as told:
+        _words(text, Vocabulary(WORDS))
+    assert ("double quotes" in str(told.value)) == ("," in text)
+
+
+def test_contexts_that_read_alike_are_told_apart(run, tmp_path):
+    names = ["boat", "wave", "boat, wave", "pan", "oven"]
+    counts = np.random.default_rng(0).poisson(1.0, (40, 5)) + 1
+    rows = CountMatrix.from_any(counts, vocabulary=names)
+    small(epochs=1).fit(rows).save(tmp_path / "model")
+    contexts = ["--context", "boat,wave", "--context", '"boat, wave"']
+    told = parsed(run("neighbors", tmp_path / "model", "pan", *contexts, "--json"))
+    assert [one["context"] for one in told["neighbors"]] == [["boat", "wave"], ["boat, wave"]]
+
+
+@pytest.mark.parametrize("text", ["", ",", "boat,", '"', "boat\nsail,x"])
+def test_a_context_without_a_feature(text):
+    with pytest.raises((typer.BadParameter, DataError)):
+        _words(text, Vocabulary(WORDS))
 
 
 def test_as_a_user_runs_it(folder):

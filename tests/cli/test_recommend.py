@@ -97,15 +97,36 @@ def test_recommend_in_csv_has_reasons_as_text(folder, run):
     assert table["item"].null_count() == 6
 
 
-def test_an_unknown_item_to_allow_is_named_with_one_like_it(folder, run):
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_whole_catalogue_may_be_given(folder, run, tmp_path, blocks):
+    known = load(folder / "model").vocabulary_.names[0]
+    catalogue = tmp_path / "catalogue.txt"
+    catalogue.write_text(f"\n{known}\n  \nother 1\nother 2\n{known}\n")
+    out = tmp_path / ("recs" if blocks else "recs.parquet")
+    new = folder / "new.parquet"
+    if blocks:  # whole rows on a line
+        rows = pl.read_parquet(new).group_by("user", maintain_order=True).agg("item", "plays")
+        rows.write_parquet(new)
+    code, _, err = run(
+        "recommend", folder / "model", new, "-k", 2,
+        "--filter-items", catalogue, "--include-seen", "--out", out,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "notice: 2 of 3 items of --filter-items are not among the model's" in err
+    assert "'other 1', 'other 2'" in err
+    table = pl.read_parquet(next(out.glob("*.parquet")) if blocks else out)
+    items = table["item"].explode() if blocks else table["item"]
+    assert set(items.drop_nulls()) == {known}
+
+
+def test_a_catalogue_without_a_known_item_is_refused(folder, run):
     (folder / "allowed.txt").write_text("i1\n")
     code, _, err = run(
         "recommend", folder / "model", folder / "new.parquet",
         "--filter-items", folder / "allowed.txt",
     )  # fmt: skip
     assert code == 2
-    assert "Unknown feature 'i1'" in err
-    assert "Did you mean" in err
+    assert "None of the 1 items of --filter-items (such as 'i1') is among the 12 of" in err
 
 
 def test_rank_holds_out_a_share_of_each_row(folder, run):
@@ -139,9 +160,21 @@ def test_rank_takes_held_out_items_from_a_file(folder, run):
 
 
 def test_rank_refuses_a_cutoff_beyond_the_items(folder, run):
-    code, _, err = run("rank", folder / "model", folder / "new.parquet")
+    code, _, err = run("rank", folder / "model", folder / "new.parquet", "--cutoff", 13)
     assert code == 2
     assert "whole numbers from 1 to the 12 items" in err
+
+
+@pytest.mark.filterwarnings("default:There are 12 items")
+def test_rank_of_few_items_has_shorter_lists(folder, run):
+    histories(folder / "few.parquet", 40, 2)
+    code, printed, err = run(
+        "rank", folder / "model", folder / "few.parquet", "--share", 0.5, "--json"
+    )
+    assert code == 0, err
+    assert "notice: There are 12 items, too few for lists of 20, 50, 100" in err
+    recalls = [name for name in json.loads(printed) if name.startswith("recall@")]
+    assert recalls == ["recall@1", "recall@5", "recall@10"]
 
 
 @pytest.mark.parametrize("self_links", [[], ["--self-links"]])

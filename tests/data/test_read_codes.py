@@ -172,6 +172,15 @@ def test_ratings_are_noticed(tmp_path):
         ("t.txt", {"feature_separator": ";"}, "feature_separator does not apply"),
         ("x.svm", {"strip_dots": True}, "strip_dots does not apply"),
         ("x.svm", {"layer": "counts"}, "layer does not apply .* has no layers"),
+        ("x.svm", {"transpose": True}, "transpose does not apply"),
+        ("x.svm", {"stop_words": "english"}, "stop_words does not apply .* has no texts"),
+        ("x.svm", {"text_column": "body"}, "text_column does not apply"),
+        ("t.txt", {"text_column": "body"}, "text_column does not apply"),
+        ("t.txt", {"id_column": "id"}, "id_column does not apply"),
+        ("t.txt", {"index_base": 0}, "index_base does not apply"),
+        ("x.basket", {"lowercase": False}, "lowercase does not apply"),
+        ("x.basket", {"ngram_range": (1, 2)}, "ngram_range does not apply"),
+        ("x.basket", {"token_pattern": "a"}, "token_pattern does not apply"),
     ],
 )
 def test_settings_that_would_change_nothing(tmp_path, name, fields, message):

@@ -85,6 +85,37 @@ def test_a_directory_of_documents(tmp_path):
     assert counts.settings.format == "directory"
 
 
+def test_a_directory_of_packed_and_plain_documents(tmp_path):
+    packed = ["a.txt.gz", "b.txt", "c.gz", "d.TXT.GZ"]
+    for name, text in zip(packed, [*TEXTS, ""], strict=True):
+        content = text.encode()
+        is_packed = name.lower().endswith(".gz")
+        (tmp_path / name).write_bytes(gzip.compress(content) if is_packed else content)
+    (tmp_path / "empty.txt.gz").write_bytes(b"")
+    counts = read_counts(tmp_path)
+    assert counts.row_ids.to_list() == ["a.txt.gz", "b.txt", "c.gz", "d.TXT.GZ", "empty.txt.gz"]
+    assert counts.csr.toarray().tolist() == [*COUNTS, [0] * 7, [0] * 7]
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"a tree")[:-4])
+    with pytest.raises(DataError, match=r"a.txt.gz' is not a whole gzip file"):
+        read_counts(tmp_path)
+
+
+def test_files_of_other_formats_in_a_directory_are_told_and_left_out(tmp_path):
+    for name, text in zip(["a.txt", "b.md", "c"], TEXTS, strict=True):
+        (tmp_path / name).write_text(text)
+    for name in ("labels.csv", "sub/x.jsonl.gz", "x.mtx", "y.h5ad"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xff")
+    message = r"4 of 7 files .* left out \('labels.csv', 'sub/x.jsonl.gz', 'x.mtx', …\)"
+    with pytest.warns(DataWarning, match=message):
+        counts = read_counts(tmp_path)
+    assert counts.csr.toarray().tolist() == COUNTS
+    for name in ("a.txt", "b.md", "c"):
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"only files of other formats .*Give one of those files"):
+        read_counts(tmp_path)
+
+
 def test_tokeniser_settings(tmp_path):
     (tmp_path / "t.txt").write_text("The Kernel of trees\nthe kernel OF a tree\n")
     path = tmp_path / "t.txt"
@@ -130,7 +161,9 @@ def test_id_columns(tmp_path):
     path = write(tmp_path / "t.csv", frame)
     assert read_counts(path).row_ids.to_list() == [0, 1]  # id is not unique
     assert read_counts(path, id_column="key").row_ids.to_list() == ["b", "a"]
-    with pytest.raises(DataError, match=r"Row ids must be unique.* 1"):
+    with pytest.raises(
+        DataError, match=r"Row ids must be unique, but 1 .*instance 1\..*--id-column"
+    ):
         read_counts(path, id_column="id")
     with pytest.raises(DataError, match=r"no column 'kee' \(from id_column\). Did you mean 'key'"):
         read_counts(path, id_column="kee")

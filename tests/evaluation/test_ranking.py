@@ -13,8 +13,8 @@ from ranx import Qrels, Run
 from ranx import evaluate as ranx_evaluate
 
 from longtail.data import CountMatrix
-from longtail.errors import DataError, ParameterError
-from longtail.evaluation import rank_lists, rank_scores
+from longtail.errors import DataError, DataWarning, ParameterError
+from longtail.evaluation import CUTOFFS, rank_lists, rank_scores
 from longtail.evaluation.topk import NOTHING, top_k
 
 PEER = {"precision": "precision", "recall": "recall", "ndcg": "ndcg", "mrr": "mrr"}
@@ -204,3 +204,19 @@ def test_a_short_list_is_no_fault():
     )
     assert found["recall@3"] == 0.5
     assert found["novelty@3"] == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize(
+    ("n_items", "expected"),
+    [(2, (1,)), (9, (1, 5)), (19, (1, 5, 10)), (20, (20,)), (99, (20, 50)), (100, (20, 50, 100))],
+)
+def test_the_usual_lists_are_no_longer_than_there_are_items(n_items, expected):
+    held_out = CountMatrix.from_any(np.eye(2, n_items))
+    scores = np.zeros((2, n_items))
+    lists = np.tile(np.arange(n_items), (2, 1))
+    for judge in (lambda: rank_scores(scores, held_out), lambda: rank_lists(lists, held_out)):
+        if expected == CUTOFFS:
+            assert judge().cutoffs == expected
+        else:
+            with pytest.warns(DataWarning, match=f"There are {n_items} items, too few"):
+                assert judge().cutoffs == expected

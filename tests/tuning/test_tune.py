@@ -10,6 +10,7 @@ import longtail as lt
 from longtail.errors import DataError, MissingExtraError, ParameterError
 from longtail.presets import PRESETS
 from longtail.tuning import METRICS, SPACES, Choice, Range
+from longtail.tuning.search import _usual_metric
 from longtail.tuning.spaces import check_space
 from tests.builders import topic_counts
 
@@ -227,3 +228,16 @@ def test_exposures_that_are_given():
         assert all(np.isfinite(values(tune(X, fixed=fixed, metric=metric))))
     with pytest.raises(DataError, match="needs an exposure for each row"):
         tune(fixed=fixed)
+
+
+@pytest.mark.parametrize(
+    ("task", "n_features", "expected"),
+    [
+        ("plays", 30, "ndcg@30"),
+        ("plays", 100, "ndcg@100"),
+        ("plays", 5000, "ndcg@100"),
+        ("documents", 30, "elbo"),
+    ],
+)
+def test_the_usual_metric_has_no_more_items_than_there_are(task, n_features, expected):
+    assert _usual_metric(task, n_features) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,7 +32,7 @@ class BlockOptions:
     skip_corrupt: bool
     overwrite: bool
 
-    def apply(self, data: str, out: Path | None) -> bool:
+    def apply(self, data: str, out: Path | None, layer: str | None = None) -> bool:
         """Whether these data are scored block by block.
 
         Raises
@@ -47,6 +48,8 @@ class BlockOptions:
                     "a name without an ending."
                 )
             return False
+        if layer is not None:
+            raise ParameterError("--layer is for AnnData, which is not scored block by block.")
         if out is None or not is_folder(out):
             got = "there is none" if out is None else f"got {out}"
             raise ParameterError(
@@ -86,26 +89,30 @@ def score_blocks(
     model: Path,
     data: str,
     out: Path,
-    task: Task,
+    task: Task | Callable[[NonlinearFactorAnalysis], Task],
     options: BlockOptions,
     exposure_column: str | None = None,
 ) -> tuple[NonlinearFactorAnalysis, Scoring]:
-    """Score data the way the model's training data were read; say how far it is."""
+    """Score data the way the model's training data were read; say how far it is.
+
+    `task` may be a function that makes the task for the model.
+    """
     from longtail.data.stream import ParquetDataset
     from longtail.estimator import load
     from longtail.scoring import score_dataset
 
     fitted = load(model)
-    settings = reading_like(fitted, exposure_column=exposure_column)
+    chosen = task(fitted) if callable(task) else task
+    settings = reading_like(fitted, None, exposure_column=exposure_column)
     dataset = ParquetDataset.open(data, settings)
     log(f"{data}: {dataset.n_rows:,} rows in {dataset.n_blocks:,} blocks")
     try:
-        with rows_progress(task.name) as progress:
+        with rows_progress(chosen.name) as progress:
             found = score_dataset(
                 fitted,
                 dataset,
                 out,
-                task,
+                chosen,
                 engine=options.make_engine(),
                 skip_corrupt=options.skip_corrupt,
                 overwrite=options.overwrite,

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from longtail.cli.introspect import load_model, read_rows
-from longtail.cli.options import ExposureColumnOption, JsonOption, ModelArgument, parse_path
+from longtail.cli.options import (
+    ExposureColumnOption,
+    JsonOption,
+    LayerOption,
+    ModelArgument,
+    check_rows_given,
+    parse_path,
+)
 from longtail.cli.output import Interrupted, log, print_json, progress_bar
 
 __all__ = ["explore"]
@@ -35,6 +42,7 @@ def explore(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the browser.")
     ] = False,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -47,6 +55,7 @@ def explore(
     """
     from longtail.explorer import bind, load_server, serve
 
+    check_rows_given(rows, layer, exposure_column)
     load_server()  # a missing extra is told before the long work
 
     def ready(url: str) -> None:
@@ -59,7 +68,7 @@ def explore(
 
     with bind(host, port) as bound:
         fitted = load_model(model)
-        counts = None if rows is None else read_rows(fitted, rows, exposure_column)
+        counts = read_rows(fitted, rows, layer, exposure_column)
         from longtail.explorer.desk import Desk
 
         with progress_bar() as progress:

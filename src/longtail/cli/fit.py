@@ -25,6 +25,7 @@ from longtail.cli.options import (
     StripDotsOption,
     SymmetricOption,
     TaskOption,
+    TransposeOption,
     number_or,
     parse_address,
     parse_df,
@@ -71,8 +72,8 @@ def fit(
             metavar="DATA",
             help="Texts: .txt (one a line), .csv/.jsonl/.parquet with a text column, or a folder "
             "of files. Long tables: .csv/.parquet with row and feature columns. Records: .basket. "
-            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad. "
-            "Larger than memory: a folder of .parquet files, or a URL such as s3://bucket/folder.",
+            "Graphs: .edges. Matrices: .npz, .mtx, .svmlight, .feat, docword.*.txt, .h5ad, a 10x "
+            "folder. Larger than memory: a folder of .parquet files, or a URL such as s3://bucket/folder.",
         ),
     ],
     out: Annotated[Path, typer.Option(parser=parse_path, help="Folder for the fitted model.")],
@@ -109,6 +110,7 @@ def fit(
     min_value: MinValueOption = None,
     binarize: BinarizeOption = False,
     layer: LayerOption = None,
+    transpose: TransposeOption = False,
     vocabulary: Annotated[
         Path | None,
         typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,15 +12,18 @@ import typer
 from longtail.cli.options import (
     ExposureColumnOption,
     JsonOption,
+    LayerOption,
     ModelArgument,
     SeedOption,
+    check_rows_given,
     parse_path,
     reading_like,
 )
 from longtail.cli.output import check_outputs, log, log_new_data, print_json, progress_bar, result
+from longtail.errors import DataError
 
 if TYPE_CHECKING:
-    from longtail.data import CountMatrix
+    from longtail.data import CountMatrix, Vocabulary
     from longtail.estimator import NonlinearFactorAnalysis
 
 __all__ = ["directions", "embed", "load_model", "neighbors", "read_rows", "spectrum"]
@@ -45,7 +49,9 @@ _SamplesOption = Annotated[
 _ContextOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--context", help="Features of a context, with commas between; repeat it for several."
+        "--context",
+        help="Features of a context, with commas between; repeat it for several. A name with a "
+        "comma goes into double quotes.",
     ),
 ]
 _CountOption = Annotated[
@@ -82,7 +88,8 @@ def neighbors(
 
     check_outputs(plot=plot)
     fitted = load_model(model)
-    contexts = [list(c) for c in dict.fromkeys(tuple(_words(text)) for text in context or [])]
+    asked = (tuple(_words(text, fitted.vocabulary_)) for text in context or [])
+    contexts = [list(words) for words in dict.fromkeys(asked)]
     with progress_bar() as progress:
         display = neighborhoods(
             fitted,
@@ -137,6 +144,7 @@ def spectrum(
     ] = 200,
     plot: _PlotOption = None,
     seed: SeedOption = 0,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -151,7 +159,7 @@ def spectrum(
     paths = [model, *(against or [])]
     models = {_label(p, paths): load_model(p) for p in paths}
     first = next(iter(models.values()))
-    counts = None if rows is None else read_rows(first, rows, exposure_column)
+    counts = read_rows(first, rows, layer, exposure_column)
     with progress_bar() as progress:
         spectra = measure(
             models, counts, of=of, at=at, samples=samples, seed=seed, progress=progress
@@ -185,6 +193,7 @@ def directions(
         int, typer.Option(min=1, help="Draws of z that the Jacobian is averaged over.")
     ] = 200,
     seed: SeedOption = 0,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -197,7 +206,7 @@ def directions(
     from longtail.introspection import directions as find
 
     fitted = load_model(model)
-    counts = None if rows is None else read_rows(fitted, rows, exposure_column)
+    counts = read_rows(fitted, rows, layer, exposure_column)
     with progress_bar() as progress:
         found = find(
             fitted,
@@ -226,7 +235,12 @@ def embed(
         ),
     ],
     context: Annotated[
-        str | None, typer.Option("--context", help="Features of a context, with commas between.")
+        str | None,
+        typer.Option(
+            "--context",
+            help="Features of a context, with commas between; a name with a comma goes into double "
+            "quotes.",
+        ),
     ] = None,
     count: _CountOption = 10.0,
     of: _KindOption = None,
@@ -247,7 +261,7 @@ def embed(
     with progress_bar() as progress:
         vectors = embeddings(
             fitted,
-            None if context is None else _words(context),
+            None if context is None else _words(context, fitted.vocabulary_),
             of=of,
             count=count,
             samples=samples,
@@ -281,24 +295,50 @@ def load_model(path: Path) -> NonlinearFactorAnalysis:
 
 
 def read_rows(
-    fitted: NonlinearFactorAnalysis, path: Path, exposure_column: str | None = None
-) -> CountMatrix:
-    """Rows read the way the model's training data were."""
+    fitted: NonlinearFactorAnalysis,
+    path: Path | None,
+    layer: str | None = None,
+    exposure_column: str | None = None,
+) -> CountMatrix | None:
+    """Rows read the way the model's training data were; None if there are none."""
     from longtail.data import read_like
 
-    settings = reading_like(fitted, exposure_column=exposure_column)
+    check_rows_given(path, layer, exposure_column)
+    if path is None:
+        return None
+    settings = reading_like(fitted, path, layer=layer, exposure_column=exposure_column)
     counts, unseen = read_like(path, settings, fitted.vocabulary_)
     log_new_data(counts, unseen)
     return counts
 
 
-def _words(text: str) -> list[str]:
-    """Features between commas, which a feature's own name writes as backslash, comma."""
-    parts = text.replace("\\,", "\0").split(",")
-    words = [part.replace("\0", ",").strip() for part in parts]
+def _words(text: str, vocabulary: Vocabulary) -> list[str]:
+    """The features of a context, between commas.
+
+    A feature's own comma is written as backslash, comma, or the name stands in double quotes. If
+    not all parts are features, but the whole text is one, it is that one.
+    """
+    words = [part.replace("\0", ",").strip() for part in text.replace("\\,", "\0").split(",")]
+    if any(word not in vocabulary for word in words):
+        words = [text] if text in vocabulary else _quoted(text)
     if not all(words):
         raise typer.BadParameter(f"expected features with commas between; got {text!r}")
+    for word in words:
+        try:
+            vocabulary.index(word)
+        except DataError as error:
+            hint = " A name with a comma goes into double quotes: --context '\"a, b\",c'."
+            raise DataError(f"{error}{hint if ',' in text else ''}") from None
     return words
+
+
+def _quoted(text: str) -> list[str]:
+    """Cut at commas, but for those within double quotes and after a backslash."""
+    try:
+        parts = next(csv.reader([text.replace("\\,", "\0")], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise typer.BadParameter(f"expected features with commas between; {error}") from None
+    return [part.replace("\0", ",").strip() for part in parts or [""]]
 
 
 def _label(path: Path, paths: list[Path]) -> str:

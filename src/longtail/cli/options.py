@@ -37,8 +37,10 @@ __all__ = [
     "StripDotsOption",
     "SymmetricOption",
     "TaskOption",
+    "TransposeOption",
     "WorkerCpusOption",
     "WorkersOption",
+    "check_rows_given",
     "is_folder",
     "number_or",
     "parse_address",
@@ -140,7 +142,14 @@ BinarizeOption = Annotated[
 ]
 LayerOption = Annotated[
     str | None,
-    typer.Option(help="AnnData: the layer that holds counts.", rich_help_panel=READING),
+    typer.Option(
+        help="AnnData: the layer that holds counts; 'raw' for .raw, 'X' for X.",
+        rich_help_panel=READING,
+    ),
+]
+TransposeOption = Annotated[
+    bool,
+    typer.Option("--transpose", help=".mtx and .npz: rows are features.", rich_help_panel=READING),
 ]
 
 ExposureColumnOption = Annotated[
@@ -193,19 +202,35 @@ OverwriteOption = Annotated[
 
 def reading_like(
     fitted: NonlinearFactorAnalysis,
+    data: str | Path | None,
     *,
     layer: str | None = None,
     exposure_column: str | None = None,
 ) -> ReadSettings:
-    """How the model's training data were read, but for settings that are given."""
+    """How the model's training data were read, but for settings that are given for DATA.
+
+    Raises
+    ------
+    DataError
+        If such a setting does not apply to the format of DATA; not looked at where that is None.
+    """
     from longtail.data import ReadSettings
+    from longtail.data.read import check_given
 
     settings = fitted.read_settings_ or ReadSettings()
-    return replace(
-        settings,
-        layer=layer or settings.layer,
-        exposure_column=exposure_column or settings.exposure_column,
-    )
+    options = {"layer": layer, "exposure_column": exposure_column}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if given and data is not None:
+        check_given(data, settings, ReadSettings(**given))
+    return replace(settings, **given)
+
+
+def check_rows_given(rows: Path | None, layer: str | None, exposure_column: str | None) -> None:
+    """Refuse options on how to read ROWS where there are none."""
+    given = {"--layer": layer, "--exposure-column": exposure_column}
+    idle = [name for name, value in given.items() if value is not None]
+    if rows is None and idle:
+        raise typer.BadParameter(f"{', '.join(idle)}: for reading ROWS, but none are given")
 
 
 def parse_df(text: str | int | float) -> int | float:

@@ -17,6 +17,7 @@ from longtail.cli.options import (
     EngineOption,
     ExposureColumnOption,
     JsonOption,
+    LayerOption,
     ModelArgument,
     OverwriteOption,
     SeedOption,
@@ -37,7 +38,7 @@ from longtail.cli.output import (
     progress_bar,
     result,
 )
-from longtail.errors import ParameterError
+from longtail.errors import DataError, ParameterError
 from longtail.output_files import write_table
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from longtail.estimator import NonlinearFactorAnalysis, Recommendations
 
 __all__ = ["rank", "recommend"]
+
+_SHOWN = 3
 
 _StepsOption = Annotated[
     int | None, typer.Option(min=0, help="M, local steps; 0: the inference network alone.")
@@ -76,7 +79,10 @@ def recommend(
     ] = None,
     filter_items: Annotated[
         Path | None,
-        typer.Option(parser=parse_path, help="File with one item a line: recommend only these."),
+        typer.Option(
+            parser=parse_path,
+            help="File with one item a line: recommend only these. Unknown ones are counted.",
+        ),
     ] = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also items that the row has already.")
@@ -93,6 +99,7 @@ def recommend(
         int | None,
         typer.Option(min=0, help="Seed of the local steps' noise; that of the fit if not given."),
     ] = None,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
@@ -112,21 +119,20 @@ def recommend(
     memory: it is gone through block by block, and a row's items are lists on its line.
     """
     check_outputs([] if is_folder(out) else [out])
-    from longtail.data import Vocabulary
-
-    allowed = None if filter_items is None else Vocabulary.from_file(filter_items).names
+    names = None if filter_items is None else _names(filter_items)
     blocks = BlockOptions(
         engine, address, workers, worker_cpus, block_timeout, skip_corrupt, overwrite
     )
-    if blocks.apply(data, out):
+    if blocks.apply(data, out, layer):
         assert out is not None
         for name, given in (("--explain", explain is not None), ("--network", network)):
             if given:
                 raise ParameterError(f"{name} is for rows at once: leave it out, or the folder.")
-        settings = (k, not include_seen, allowed, refine_steps, seed)
+        settings = (k, not include_seen, names, refine_steps, seed)
         _recommend_blocks(model, data, out, settings, blocks, exposure_column, json)
         return
-    fitted, rows, unseen = _open(model, data, exposure_column)
+    fitted, rows, unseen = _open(model, data, layer, exposure_column)
+    allowed = _known(names, fitted)
     with progress_bar() as progress:
         found = fitted.recommend(
             rows,
@@ -165,13 +171,53 @@ def _recommend_blocks(
 ) -> None:
     from longtail.scoring import Recommend
 
-    task = Recommend(*settings)
-    _, found = score_blocks(model, data, out, task, blocks, exposure_column)
+    k, exclude_seen, names, *others = settings
+
+    def task_for(fitted: NonlinearFactorAnalysis) -> Recommend:
+        return Recommend(k, exclude_seen, _known(names, fitted), *others)
+
+    _, found = score_blocks(model, data, out, task_for, blocks, exposure_column)
     if json:
         facts = {"no_history": found.empty_rows, "short": found.short_rows}
-        print_json(summary(found, k=task.k, **facts))
+        print_json(summary(found, k=k, **facts))
     else:
-        result(f"{found.rows:,} rows × {task.k} recommendations: {out} ({in_words(found)})")
+        result(f"{found.rows:,} rows × {k} recommendations: {out} ({in_words(found)})")
+
+
+def _names(path: Path) -> list[str]:
+    """The items of a file, one a line; blank lines and repeats are passed over."""
+    from longtail.data.files import numbered_lines, read_text
+
+    lines = (line for _, line in numbered_lines(read_text(path, "utf-8")))
+    return list(dict.fromkeys(line for line in lines if line.strip()))
+
+
+def _known(names: list[str] | None, fitted: NonlinearFactorAnalysis) -> list[str] | None:
+    """The items of a catalogue that the model knows; a notice counts the others.
+
+    Raises
+    ------
+    DataError
+        If it knows none of them.
+    """
+    if names is None:
+        return None
+    items = fitted.vocabulary_
+    unknown = [name for name in names if name not in items]
+    shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
+    if len(unknown) == len(names):
+        similar = items.suggest(names[0], 1) or items.names[:_SHOWN]
+        raise DataError(
+            f"None of the {len(names):,} items of --filter-items (such as {shown}) is among the "
+            f"{len(items):,} of the model (such as {', '.join(map(repr, similar))}). Both must be "
+            "written alike, one item a line."
+        )
+    if unknown:
+        log(
+            f"notice: {len(unknown):,} of {len(names):,} items of --filter-items are not among the "
+            f"model's and cannot be recommended ({shown})."
+        )
+    return [name for name in names if name in items]
 
 
 def rank(
@@ -190,7 +236,13 @@ def rank(
     ] = 0.2,
     cutoff: Annotated[
         list[int] | None,
-        typer.Option("--cutoff", "-k", min=1, help="Length of the lists; may be repeated."),
+        typer.Option(
+            "--cutoff",
+            "-k",
+            min=1,
+            help="Length of the lists; may be repeated. 20, 50 and 100 if not given, as far as "
+            "there are so many items.",
+        ),
     ] = None,
     rows_out: Annotated[
         Path | None,
@@ -204,6 +256,7 @@ def rank(
     network: _NetworkOption = False,
     refine_steps: _StepsOption = None,
     seed: SeedOption = 0,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -215,22 +268,21 @@ def rank(
     """
     check_outputs([rows_out])
     from longtail.data import split_edges, split_items
-    from longtail.evaluation import CUTOFFS
 
-    fitted, rows, _ = _open(model, data, exposure_column)
+    fitted, rows, _ = _open(model, data, layer, exposure_column)
     if held_out is None:
         settings = fitted.read_settings_
         split = split_edges if settings is not None and settings.symmetric else split_items
         observed, wanted = split(rows, share, seed=seed)
     else:
         # Items to be found are not inferred from: their table needs no exposures.
-        plain = replace(reading_like(fitted), exposure_column=None)
+        plain = replace(reading_like(fitted, None, layer=layer), exposure_column=None)
         observed, (wanted, _) = rows, _read(fitted, held_out, plain)
     with progress_bar() as progress:
         found = fitted.rank(
             observed,
             wanted,
-            cutoffs=cutoff or CUTOFFS,
+            cutoffs=cutoff,
             refine_steps=refine_steps,
             seed=seed,
             network=observed if network else None,
@@ -247,12 +299,12 @@ def rank(
 
 
 def _open(
-    path: Path, data: str | Path, exposure_column: str | None
+    path: Path, data: str | Path, layer: str | None, exposure_column: str | None
 ) -> tuple[NonlinearFactorAnalysis, CountMatrix, Unseen]:
     from longtail.estimator import load
 
     fitted = load(path)
-    settings = reading_like(fitted, exposure_column=exposure_column)
+    settings = reading_like(fitted, data, layer=layer, exposure_column=exposure_column)
     return fitted, *_read(fitted, data, settings)
 
 

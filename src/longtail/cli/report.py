@@ -10,8 +10,10 @@ import typer
 from longtail.cli.options import (
     ExposureColumnOption,
     JsonOption,
+    LayerOption,
     ModelArgument,
     SeedOption,
+    check_rows_given,
     parse_path,
     reading_like,
 )
@@ -59,6 +61,7 @@ def report(
         ),
     ] = None,
     seed: SeedOption = 0,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -72,10 +75,11 @@ def report(
 
     check_report_path(out)
     check_outputs([out], folder=figures)
+    check_rows_given(rows, layer, exposure_column)
     fitted = load(model)
     counts, unseen = None, None
     if rows is not None:
-        settings = reading_like(fitted, exposure_column=exposure_column)
+        settings = reading_like(fitted, rows, layer=layer, exposure_column=exposure_column)
         counts, unseen = read_like(rows, settings, fitted.vocabulary_)
         log_new_data(counts, unseen)
     with progress_bar() as progress:

@@ -85,6 +85,7 @@ def evaluate(
         typer.Option(parser=parse_path, help="Write the ladder as a figure (.png, .svg, .html)."),
     ] = None,
     seed: SeedOption = 0,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
@@ -106,7 +107,7 @@ def evaluate(
     blocks = BlockOptions(
         engine, address, workers, worker_cpus, block_timeout, skip_corrupt, overwrite
     )
-    if blocks.apply(data, out):
+    if blocks.apply(data, out, layer):
         assert out is not None
         if rows_out is not None:
             raise ParameterError(f"The figures of rows are written to {out}: leave out --rows.")
@@ -119,7 +120,7 @@ def evaluate(
             f"--out is a folder, for rows that are scored block by block; got {out}. Give a name "
             "without an ending, or write the figures of rows at once with --rows."
         )
-    fitted, rows, unseen = _open(model, data, exposure_column=exposure_column)
+    fitted, rows, unseen = _open(model, data, layer=layer, exposure_column=exposure_column)
     with progress_bar() as progress:
         evaluation = fitted.evaluate(
             rows,
@@ -216,9 +217,7 @@ def transform(
     blocks = BlockOptions(
         engine, address, workers, worker_cpus, block_timeout, skip_corrupt, overwrite
     )
-    if blocks.apply(data, out):
-        if layer is not None:
-            raise ParameterError("--layer is for AnnData, which is not scored block by block.")
+    if blocks.apply(data, out, layer):
         settings = (refine_steps, seed, scale)
         _transform_blocks(model, data, out, settings, blocks, exposure_column, json)
         return
@@ -297,7 +296,7 @@ def _annotate(
             adata,
             rows,
             unseen,
-            layer=reading_like(fitted, **changed).layer,
+            layer=reading_like(fitted, data, **changed).layer,
             refine_steps=refine_steps,
             seed=seed,
             progress=lambda done: progress("transform", done, rows.n_rows),
@@ -321,7 +320,7 @@ def _open(
     from longtail.estimator import load
 
     fitted = load(path)
-    rows, unseen = read_like(data, reading_like(fitted, **changed), fitted.vocabulary_)
+    rows, unseen = read_like(data, reading_like(fitted, data, **changed), fitted.vocabulary_)
     log_new_data(rows, unseen)
     return fitted, rows, unseen
 

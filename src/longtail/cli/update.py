@@ -11,6 +11,7 @@ import typer
 from longtail.cli.options import (
     ExposureColumnOption,
     JsonOption,
+    LayerOption,
     ModelArgument,
     parse_address,
     parse_path,
@@ -75,6 +76,7 @@ def update(
         int | None,
         typer.Option(min=0, help="Seed of the update; it follows from the model's if not given."),
     ] = None,
+    layer: LayerOption = None,
     exposure_column: ExposureColumnOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -91,9 +93,12 @@ def update(
 
     fitted = load(model)
     fitted.set_params(verbose=1)
-    settings = reading_like(fitted, exposure_column=exposure_column)
     plain = {"format": "auto", "buffer_rows": None, "lanes": None, "skip_corrupt": False}
-    if streamed(data, {"stream": stream, **plain}):
+    in_blocks = streamed(data, {"stream": stream, **plain})
+    settings = reading_like(
+        fitted, None if in_blocks else data, layer=layer, exposure_column=exposure_column
+    )
+    if in_blocks:
         rows: CountMatrix | CountStream = _open_stream(settings, data, min_df)
     else:
         rows = _read(fitted, Path(data), settings)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array, issparse
 
-from longtail.data.cells import counts_of, is_anndata
+from longtail.data.cells import counts_of, is_anndata, unique_names
 from longtail.data.pandas_frames import column_names, frame_values, index_names, is_whole
+from longtail.data.surrogates import check_names
 from longtail.errors import DataError
 
 __all__ = ["Table", "as_row_ids", "numbers_of", "obs_column", "refuse_masked", "to_table"]
@@ -57,7 +58,7 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
         scipy sparse matrix or array, numpy array, nested lists, tensor, polars or pandas
         DataFrame or pyarrow table (columns are features), or AnnData.
     layer
-        Of AnnData, which layer; None: X.
+        Of AnnData, which layer; None: X. See `longtail.data.cells.choose_layer`.
 
     Raises
     ------
@@ -80,8 +81,10 @@ def to_table(X: Any, *, layer: str | None = None) -> Table:
     if issparse(X):
         return Table(_canonical(X))
     if is_anndata(X):
-        inner = to_table(counts_of(X, layer))
-        return Table(inner.csr, list(map(str, X.obs_names)), tuple(map(str, X.var_names)))
+        matrix, genes = counts_of(X, layer)
+        genes = unique_names(genes, "genes", "this AnnData")
+        cells = unique_names(list(map(str, X.obs_names)), "cells", "this AnnData")
+        return Table(to_table(matrix).csr, cells, tuple(genes))
     if isinstance(X, pl.LazyFrame):
         raise DataError("Expected data, but got a polars LazyFrame (a query); call .collect().")
     if isinstance(X, pl.DataFrame):
@@ -334,6 +337,7 @@ def _id_series(row_ids: Any) -> pl.Series:
         }
         if len(kinds) > 1 or not kinds <= {str, int}:
             raise _id_type_error(" and ".join(sorted(kind.__name__ for kind in kinds)))
+        check_names(values, "Row id")
         try:
             series = pl.Series(values, dtype=pl.String if kinds == {str} else pl.Int64)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:

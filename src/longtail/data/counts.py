@@ -114,7 +114,7 @@ class CountMatrix:
         counts
             ``"strict"`` refuses fractional values; ``"fractional"`` takes them as they are.
         layer
-            Of AnnData, which layer holds the counts; None: X.
+            Of AnnData, which layer holds the counts, or ``"raw"`` for ``.raw``; None: X.
         exposure
             s_d of each row, n finite numbers above 0; of AnnData also the name of a column of
             ``obs``. None: those that a CountMatrix has, or none. See `with_exposure`.

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from longtail.data.surrogates import first_broken
 from longtail.errors import DataError
 
 __all__ = ["cannot_read", "decode", "numbered_lines", "read_bytes", "read_text"]
@@ -23,13 +24,13 @@ def cannot_read(path: Path, error: Exception, expected: str) -> DataError:
     )
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
     """Return the content of a file, unpacked if it is a gzip file.
 
     Raises
     ------
     DataError
-        If the file cannot be opened, is empty, or is a damaged gzip file.
+        If the file cannot be opened, is empty where it may not be, or is a damaged gzip file.
     """
     try:
         content = path.read_bytes()
@@ -46,7 +47,7 @@ def read_bytes(path: Path) -> bytes:
                 f"'{path}' is not a whole gzip file: {error}. Fetch it again, or unpack it and "
                 "remove the .gz from its name."
             ) from error
-    if not content.strip():
+    if not (may_be_empty or content.strip()):
         raise DataError(f"'{path}' is empty; expected at least one row.")
     return content
 
@@ -60,7 +61,7 @@ def decode(content: bytes, encoding: str, path: Path) -> str:
         If the bytes are not in that encoding; names the byte offset and the line.
     """
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -70,6 +71,15 @@ def decode(content: bytes, encoding: str, path: Path) -> str:
         ) from error
     except UnicodeError as error:  # utf-16 without its mark, and the like
         raise DataError(f"'{path}' is not text in {encoding}: {error}.") from error
+    # Most encodings hold whole characters alone; utf-7 and unicode_escape may hold halves.
+    lines = text.split("\n") if first_broken([text]) is not None else []
+    broken = first_broken(lines)
+    if broken is not None:
+        raise DataError(
+            f"'{path}' is not text in {encoding}: line {broken + 1} holds half a character, such "
+            "as an emoji cut in two. Remove it, or pass another encoding."
+        )
+    return text
 
 
 def read_text(path: Path, encoding: str) -> str:

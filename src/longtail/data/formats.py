@@ -13,7 +13,16 @@ from typing import Literal
 
 from longtail.errors import DataError
 
-__all__ = ["FORMATS", "Format", "Holds", "known_formats", "resolve_format"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Holds",
+    "TenXFiles",
+    "known_formats",
+    "named_format",
+    "resolve_format",
+    "tenx_files",
+]
 
 Holds = Literal["texts", "table", "records", "graph", "matrix"]
 
@@ -29,7 +38,7 @@ class Format:
         of (row, feature, count) entries; ``"records"``: lists of items; ``"graph"``: edges;
         ``"matrix"``: counts already.
     extensions
-        The file name endings that stand for it, lower case; empty for a folder.
+        The file name endings that stand for it, lower case; empty for folders.
     about
         For messages and the documentation.
     prefix
@@ -74,6 +83,12 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ),
         "npz": Format("matrix", (".npz",), "scipy.sparse.save_npz"),
         "mtx": Format("matrix", (".mtx", ".mtx.gz", ".mm", ".mm.gz"), "MatrixMarket"),
+        "10x": Format(
+            "matrix",
+            (),
+            "a folder of Cell Ranger, or the matrix.mtx in it, beside features.tsv or genes.tsv, "
+            "and barcodes.tsv",
+        ),
         "h5ad": Format("matrix", (".h5ad",), "AnnData: cells × genes"),
         "svmlight": Format(
             "matrix",
@@ -114,10 +129,60 @@ def resolve_format(path: Path) -> str | None:
             f"There is no file or folder '{path}'. Check the spelling; relative paths start at "
             f"the working directory '{Path.cwd()}'."
         )
-    if path.is_dir():
-        return "directory"
-    file_name = path.name.lower()
+    if tenx_files(path) is not None:
+        return "10x"
+    return "directory" if path.is_dir() else named_format(path.name)
+
+
+def named_format(file_name: str) -> str | None:
+    """Return the name of the format that a file's name stands for, if any."""
+    lower = file_name.lower()
     for name, known in FORMATS.items():
-        if known.extensions and known.fits(file_name):
+        if known.extensions and known.fits(lower):
             return name
     return None
+
+
+@dataclass(frozen=True)
+class TenXFiles:
+    """The three files of a 10x folder."""
+
+    matrix: Path
+    features: Path
+    barcodes: Path
+
+
+def tenx_files(path: Path) -> TenXFiles | None:
+    """Find the matrix, its features and its barcodes: in a folder, or beside a matrix file.
+
+    Raises
+    ------
+    DataError
+        If a folder holds several such matrices.
+    """
+    if not path.is_dir():
+        return _beside(path)
+    matrices = (file for file in path.glob("*matrix.mtx*") if not file.name.startswith("."))
+    sets = {file.name: _beside(file) for file in sorted(matrices)}
+    known = {name.removesuffix(".gz"): files for name, files in sets.items() if files is not None}
+    if len(known) > 1:
+        raise DataError(
+            f"The folder '{path}' holds several matrices with features and barcodes: "
+            f"{', '.join(known)}. Give one of these files instead of the folder."
+        )
+    return next(iter(known.values()), None)
+
+
+def _beside(matrix: Path) -> TenXFiles | None:
+    prefix = matrix.name.removesuffix(".gz").removesuffix("matrix.mtx")
+    if matrix.name not in (f"{prefix}matrix.mtx", f"{prefix}matrix.mtx.gz"):
+        return None
+
+    def first(*names: str) -> Path | None:
+        paths = [matrix.with_name(f"{prefix}{name}{gz}") for name in names for gz in ("", ".gz")]
+        return next((p for p in paths if p.is_file()), None)
+
+    features, barcodes = first("features.tsv", "genes.tsv"), first("barcodes.tsv")
+    if features is None or barcodes is None:
+        return None
+    return TenXFiles(matrix, features, barcodes)

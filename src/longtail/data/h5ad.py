@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from longtail.data.cells import check_raw, choose_layer
+from longtail.data.cells import check_raw, choose_layer, no_matrix, unique_names
 from longtail.data.counts import CountMatrix
 from longtail.data.entries import count_matrix
 from longtail.data.files import cannot_read
@@ -24,7 +24,8 @@ _SPARSE = {"csr_matrix": csr_array, "csc_matrix": csc_array}
 def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
     """Read X, or the layer that `settings` names, of an AnnData file.
 
-    The names of cells are the row ids, those of genes the vocabulary. HDF5 files hold arrays and
+    The names of cells are the row ids, those of genes the vocabulary; where they repeat, they
+    are numbered as by scanpy. HDF5 files hold arrays and
     text; nothing in them is executed.
 
     Raises
@@ -50,12 +51,20 @@ def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            layers = list(file.get("layers", {}))
-            choose_layer(settings.layer, layers, f"'{path}'")
-            where = "X" if settings.layer is None else f"layers/{settings.layer}"
-            matrix = _matrix(file[where])
+            layers, has_raw = list(file.get("layers", {})), "raw/X" in file
+            part = choose_layer(settings.layer, layers, f"'{path}'", has_raw=has_raw)
+            others = {name: f"layers/{name}" for name in layers}
+            if has_raw:
+                others.setdefault("raw", "raw/X")
+            if part == "X" and "X" not in file and others:
+                raise no_matrix(f"'{path}'", others)
+            matrix = _matrix(file["raw/X" if part == "raw" else part])
+            values = matrix.data if hasattr(matrix, "tocsr") else matrix
             log1p = "log1p" in file.get("uns", {})
-            cells, genes = _names(file["obs"]), _names(file["var"])
+            tested = ((name, _stored(file[where])) for name, where in others.items())
+            check_raw(values, log1p=log1p, part=part, others=tested, source=f"'{path}'")
+            cells = _names(file["obs"])
+            genes = _names(file["raw/var" if part == "raw" else "var"])
             exposure = None
             if settings.exposure_column is not None:
                 exposure = _column(file["obs"], settings.exposure_column, path)
@@ -63,8 +72,8 @@ def read_h5ad(path: Path, settings: ReadSettings) -> CountMatrix:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise cannot_read(path, error, "a file that AnnData 0.7 or newer has written") from error
-    values = matrix.data if hasattr(matrix, "tocsr") else matrix
-    check_raw(values, log1p=log1p, layer=settings.layer, layers=layers, source=f"'{path}'")
+    cells = unique_names(cells, "cells", f"'{path}'")
+    genes = unique_names(genes, "genes", f"'{path}'")
     counts = count_matrix(matrix, settings, row_ids=cells, vocabulary=Vocabulary(genes))
     return counts.with_exposure(exposure)
 
@@ -76,6 +85,11 @@ def _matrix(element: Any) -> Any:
     container = _SPARSE[element.attrs["encoding-type"]]
     parts = tuple(element[name][()] for name in ("data", "indices", "indptr"))
     return container(parts, shape=tuple(int(n) for n in element.attrs["shape"]))
+
+
+def _stored(element: Any) -> Any:
+    """The stored values of a matrix, not yet read."""
+    return element["data"] if hasattr(element, "keys") else element
 
 
 def _names(frame: Any) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +22,12 @@ from longtail.data.entries import NothingToCountError, count_matrix, no_counts
 from longtail.data.files import cannot_read, decode, read_bytes
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import Vocabulary
-from longtail.errors import DataError
+from longtail.errors import DataError, DataWarning
 
-__all__ = ["read_bow", "read_mtx", "read_npz", "read_svmlight", "widen"]
+__all__ = ["load_mtx", "read_bow", "read_mtx", "read_npz", "read_svmlight", "widen"]
 
+_FEATURE_FILES = ("features.tsv", "genes.tsv", "features.txt", "genes.txt", "vocab.txt")
+_ROW_FILES = ("barcodes.tsv", "barcodes.txt", "cells.txt")
 _INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -40,22 +44,65 @@ def read_npz(path: Path, settings: ReadSettings) -> CountMatrix:
         *(zipfile.BadZipFile, zlib.error),
     ) as error:
         raise cannot_read(path, error, expected) from error
-    return count_matrix(matrix, settings)
+    return _oriented(matrix, path, settings)
 
 
 def read_mtx(path: Path, settings: ReadSettings) -> CountMatrix:
     """Read a MatrixMarket file: rows are observations, columns are features.
 
-    gensim's ``.mm`` files are of this form: their rows are documents.
+    gensim's ``.mm`` files are of this form: their rows are documents. With ``transpose`` the file
+    is features × rows.
     """
+    return _oriented(load_mtx(path), path, settings)
+
+
+def load_mtx(path: Path) -> coo_array:
+    """Read a MatrixMarket file as it is."""
     content = read_bytes(path)
     try:
         matrix = scipy.io.mmread(io.BytesIO(content))
     except (ValueError, OSError, OverflowError, TypeError) as error:
         raise cannot_read(path, error, "a MatrixMarket file") from error
-    if scipy.sparse.issparse(matrix):
-        matrix = coo_array(matrix)
+    return coo_array(matrix)
+
+
+def _oriented(matrix: Any, path: Path, settings: ReadSettings) -> CountMatrix:
+    """Make counts of a matrix that has no names, transposed where that is asked for."""
+    if settings.transpose:
+        return count_matrix(matrix.T, settings)
+    _notice_transposed(matrix.shape, path)
     return count_matrix(matrix, settings)
+
+
+def _notice_transposed(shape: tuple[int, ...], path: Path) -> None:
+    """Say so where the names beside a matrix are as many as its other axis is long."""
+    n_rows, n_columns = shape[0], shape[-1]
+    for names, n_names, is_fault in (
+        *((file, n, n == n_rows != n_columns) for file, n in _names_beside(path, _FEATURE_FILES)),
+        *((file, n, n == n_columns != n_rows) for file, n in _names_beside(path, _ROW_FILES)),
+    ):
+        if is_fault:
+            axis = "rows" if n_names == n_rows else "columns"
+            warnings.warn(
+                f"'{path}' ({n_rows:,} × {n_columns:,}) looks transposed: '{names}' beside it has "
+                f"as many lines as the matrix has {axis}. If its rows are features, read it with "
+                "transpose=True (--transpose).",
+                DataWarning,
+                stacklevel=2,
+            )
+            return
+
+
+def _names_beside(path: Path, endings: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The files of names beside a matrix, and how many lines each has."""
+    stem = path.name.removesuffix(".gz").rpartition(".")[0]
+    prefixes = dict.fromkeys(("", stem.removesuffix("matrix"), f"{stem}.", f"{stem}_"))
+    paths = [
+        path.with_name(p + end + gz) for p in prefixes for end in endings for gz in ("", ".gz")
+    ]
+    return [
+        (p.name, len(read_bytes(p, may_be_empty=True).splitlines())) for p in paths if p.is_file()
+    ]
 
 
 def read_svmlight(path: Path, settings: ReadSettings) -> CountMatrix:

@@ -25,6 +25,7 @@ from longtail.data.lines import read_baskets, read_edges
 from longtail.data.matrices import read_bow, read_mtx, read_npz, read_svmlight, widen
 from longtail.data.settings import ReadSettings, check_field_names
 from longtail.data.tables import TableFile, open_table
+from longtail.data.tenx import read_10x
 from longtail.data.text import count_text_table, read_directory, read_lines
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
@@ -32,6 +33,7 @@ from longtail.errors import DataError, DataWarning
 __all__ = [
     "as_vocabulary",
     "check_applicable",
+    "check_given",
     "count_part",
     "read_counts",
     "read_like",
@@ -63,6 +65,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "edges": read_edges,
         "npz": read_npz,
         "mtx": read_mtx,
+        "10x": read_10x,
         "h5ad": read_h5ad,
         "svmlight": read_svmlight,
         "bow": read_bow,
@@ -88,7 +91,8 @@ def read_counts(
         Parquet table (of texts, or with `row_column` and `feature_column` a long table of
         entries), a ``.basket`` file with one list of items a line, an ``.edges`` file with one
         edge a line, a scipy ``.npz``, a MatrixMarket, svmlight or ``.feat`` file, a UCI
-        ``docword`` file, or an AnnData ``.h5ad``.
+        ``docword`` file, an AnnData ``.h5ad``, or a 10x folder (``matrix.mtx`` beside
+        ``features.tsv`` and ``barcodes.tsv``).
     settings
         How to read; the defaults if left out.
     vocabulary
@@ -120,6 +124,7 @@ def read_counts(
         kept = replace(_limited(counts, path), n_repeated=counts.n_repeated)
         return _described(kept, descriptions, chosen)
     wanted = as_vocabulary(vocabulary)
+    _check_orientation(counts, wanted, path)
     whole = _widened(counts, wanted)
     if not whole.vocabulary.named and whole.n_features == len(wanted):
         whole = replace(whole, vocabulary=wanted)  # given to name these columns
@@ -195,6 +200,7 @@ def read_new(path: str | Path, settings: ReadSettings, vocabulary: Vocabulary) -
     except NothingToCountError as nothing:
         # Rows are not refused for being without others that hold something.
         counts = _finished(nothing.counts, settings)
+    _check_orientation(counts, vocabulary, path)
     return replace(_widened(counts, vocabulary), n_repeated=counts.n_repeated)
 
 
@@ -239,46 +245,72 @@ def _format_for(path: Path, settings: ReadSettings) -> str:
     return found
 
 
-def check_applicable(path: Path | str, found: str, settings: ReadSettings) -> None:
-    """Refuse settings that would change nothing in data of this format."""
-    holds = FORMATS[found].holds
-    is_text = holds == "texts" or (holds == "table" and not settings.is_long_table)
-    valueless = is_text or holds == "records"
-    faults = {
-        "min_value": (settings.min_value is not None and valueless, "values: it is for counts"),
-        "symmetric": (
-            settings.symmetric and not (settings.is_long_table or holds == "graph"),
-            "edges: it is for long tables",
-        ),
+def check_applicable(
+    path: Path | str, found: str, settings: ReadSettings, *, is_new: bool = True
+) -> None:
+    """Refuse settings that would change nothing in data of this format.
+
+    Those of a model may have been made by a version that did not look at all of them: with
+    `is_new` False they are not.
+    """
+    held = FORMATS[found]
+    is_long = settings.is_long_table
+    is_text = held.holds == "texts" or (held.holds == "table" and not is_long)
+    entries = is_long or held.holds == "records"
+    at_once = found in ("parquet", "npz", "mtx", "h5ad", "docword")
+    tokens = (is_text, "texts: it is for documents")
+    named = (
+        held.holds == "table" and not is_long,
+        "column of that kind: it is for tables of texts",
+    )
+    applies = {
+        "min_value": (not (is_text or held.holds == "records"), "values: it is for counts"),
+        "symmetric": (is_long or held.holds == "graph", "edges: it is for long tables"),
         "self_links": (
-            settings.self_links and not (settings.symmetric or holds == "graph"),
+            settings.symmetric or held.holds == "graph",
             "edges of an undirected graph: it is for symmetric long tables",
         ),
         "feature_separator": (
-            settings.feature_separator is not None
-            and not (settings.is_long_table or holds == "records"),
+            entries,
             "cells of codes: it is for the feature column of a long table and for baskets",
         ),
-        "strip_dots": (
-            settings.strip_dots and not (settings.is_long_table or holds == "records"),
-            "codes: it is for long tables and baskets",
-        ),
+        "strip_dots": (entries, "codes: it is for long tables and baskets"),
         "exposure_column": (
-            settings.exposure_column is not None and not (holds == "table" or found == "h5ad"),
+            held.holds == "table" or found == "h5ad",
             "columns: it is for tables and .h5ad files; give exposures with counts.with_exposure",
         ),
-        "layer": (settings.layer is not None and found != "h5ad", "layers: it is for .h5ad files"),
+        "layer": (found == "h5ad", "layers: it is for .h5ad files"),
     }
-    for name, (is_fault, reason) in faults.items():
-        if is_fault:
+    if is_new:
+        applies |= {
+            "transpose": (found in ("npz", "mtx"), "axes to exchange: it is for .npz and .mtx"),
+            "text_column": named,
+            "id_column": named,
+            "lowercase": tokens,
+            "stop_words": tokens,
+            "ngram_range": tokens,
+            "token_pattern": tokens,
+            "index_base": (found == "svmlight", "choice of a first id: it is for svmlight files"),
+            "encoding": (not at_once, "text in an encoding of choice: it is for text files"),
+        }
+    usual = ReadSettings()
+    for name, (does_apply, reason) in applies.items():
+        if getattr(settings, name) != getattr(usual, name) and not does_apply:
             raise DataError(
                 f"{name} does not apply to '{path}', which is read as {found} "
-                f"({FORMATS[found].about}) and has no {reason}. Leave it out."
+                f"({held.about}) and has no {reason}. Leave it out."
             )
+
+
+def check_given(path: str | Path, settings: ReadSettings, given: ReadSettings) -> None:
+    """Refuse what was `given` for new data, beside a model's `settings`, and does not apply."""
+    check_applicable(path, _format_like(Path(path), settings), given)
 
 
 def _check_shape(path: Path, format: str) -> None:
     """Refuse a folder where the format is of files, and the other way round."""
+    if format == "10x":
+        return  # a folder or a file: its reader says what is missing
     if path.is_dir() != (format == "directory"):
         raise DataError(
             f"'{path}' is a {'folder' if path.is_dir() else 'file'}, which cannot be read as "
@@ -292,6 +324,8 @@ def _format_like(path: Path, settings: ReadSettings) -> str:
         return _format_for(path, settings)
     found = resolve_format(path)
     wanted = _kind(settings.format, settings)
+    if found == "10x" and settings.format == "mtx" and not path.is_dir():
+        return "mtx"  # training read the matrix alone, too
     if found is not None and _kind(found, settings) == wanted:
         return found
     # An ending that is unknown, or as vague as .txt, does not contradict the saved format.
@@ -361,6 +395,21 @@ def _limited(counts: CountMatrix, path: Path) -> CountMatrix:
             "CountMatrix.select_features to remove columns."
         )
     return counts
+
+
+def _check_orientation(counts: CountMatrix, vocabulary: Vocabulary, path: Path) -> None:
+    """Refuse a matrix without names whose rows, but not its columns, are as many as features."""
+    settings = counts.settings
+    assert settings is not None
+    if settings.format not in ("npz", "mtx") or counts.n_features == len(vocabulary):
+        return
+    if counts.n_rows == len(vocabulary):
+        remedy = "without transpose" if settings.transpose else "with transpose=True"
+        raise DataError(
+            f"Expected {len(vocabulary)} features, but these rows have {counts.n_features}. "
+            f"'{path}' looks transposed: it has {counts.n_rows} rows. Read it {remedy}, or write "
+            "it as the expected data are: scipy.io.mmwrite(path, matrix.T)."
+        )
 
 
 def _widened(counts: CountMatrix, vocabulary: Vocabulary) -> CountMatrix:

@@ -66,7 +66,10 @@ class ReadSettings:
     binarize: bool = False
     """Presence instead of counts: every positive count becomes 1."""
     layer: str | None = None
-    """Which layer of an AnnData file holds the counts. None: X."""
+    """Which layer of an AnnData file holds the counts; where there is no layer of that name,
+    ``"X"`` means X, and ``"raw"`` the matrix and the genes of ``.raw``. None: X."""
+    transpose: bool = False
+    """Whether a ``.npz`` or ``.mtx`` file is features × rows, as those of cells often are."""
     lowercase: bool = True
     """Whether texts are lowercased before they are cut into tokens."""
     stop_words: str | tuple[str, ...] | None = None
@@ -114,6 +117,9 @@ class ReadSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary of JSON types."""
         result = asdict(self)
+        if not self.transpose:
+            # Earlier versions did not write it: their checkpoints and parts must go on matching.
+            del result["transpose"]
         result["ngram_range"] = list(self.ngram_range)
         if isinstance(self.stop_words, tuple):
             result["stop_words"] = list(self.stop_words)
@@ -171,7 +177,7 @@ def _faults(settings: ReadSettings) -> list[str]:
     ):
         found.append("exposure_column must be a column of its own")
     found += _entry_faults(settings)
-    for name in ("lowercase", "strip_dots", "symmetric", "self_links", "binarize"):
+    for name in ("lowercase", "strip_dots", "symmetric", "self_links", "binarize", "transpose"):
         if not isinstance(getattr(settings, name), bool):
             found.append(f"{name} must be True or False, but is {getattr(settings, name)!r}")
     found += [_stop_word_fault(settings.stop_words), _ngram_fault(settings.ngram_range)]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 import polars as pl
 
 from longtail.data.files import cannot_read, decode, numbered_lines, read_bytes
+from longtail.data.surrogates import check_names, check_paths, first_broken, mended
 from longtail.data.vocabulary import suggest_from
-from longtail.errors import DataError
+from longtail.errors import DataError, DataWarning
 
 __all__ = ["TableFile", "open_table", "tidy_ids"]
 
@@ -39,6 +41,9 @@ class TableFile:
     part_from
         Of a part of a larger table: the number there of its first row. A part may hold nothing
         to count, and its columns keep their types, whatever is in them. None: a whole table.
+    load_mended
+        Does as `load`, with half characters in the one column of documents replaced and counted
+        in a `DataWarning`. None: the format cannot hold any.
     """
 
     path: Path | str
@@ -46,11 +51,16 @@ class TableFile:
     first_line: int | None
     load: Callable[[Sequence[str]], pl.DataFrame]
     part_from: int | None = None
+    load_mended: Callable[[Sequence[str], str], pl.DataFrame] | None = None
 
     @property
     def is_part(self) -> bool:
         """Whether this is a part of a larger table."""
         return self.part_from is not None
+
+    def load_texts(self, names: Sequence[str], text: str) -> pl.DataFrame:
+        """Load columns, of which `text` holds documents: a broken one does not end the reading."""
+        return self.load(names) if self.load_mended is None else self.load_mended(names, text)
 
     def row_numbers(self, n: int) -> pl.Series:
         """The numbers of its n rows, in the whole table."""
@@ -123,6 +133,7 @@ def tidy_ids(ids: pl.Series) -> pl.Series:
 
 def _open_parquet(path: Path) -> TableFile:
     expected = "an Apache Parquet file"
+    check_paths([str(path)])
     try:
         scan = pl.scan_parquet(path, glob=False)
         columns = tuple(scan.collect_schema().names())
@@ -156,23 +167,55 @@ def _open_jsonl(path: Path, encoding: str) -> TableFile:
             )
         records.append(record)
     columns = tuple(dict.fromkeys(name for record in records for name in record))
+    check_names(columns, f"The column names of '{path}': number")
+
+    def load_mended(names: Sequence[str], text: str | None) -> pl.DataFrame:
+        return pl.DataFrame([_json_column(path, n, records, mend=n == text) for n in names])
 
     def load(names: Sequence[str]) -> pl.DataFrame:
-        return pl.DataFrame([_json_column(path, name, records) for name in names])
+        return load_mended(names, None)
 
-    return TableFile(path, columns, 1, load)
+    return TableFile(path, columns, 1, load, load_mended=load_mended)
 
 
-def _json_column(path: Path, name: str, records: list[dict[str, Any]]) -> pl.Series:
+def _json_column(path: Path, name: str, records: list[dict[str, Any]], *, mend: bool) -> pl.Series:
     values = [record.get(name) for record in records]
+    if mend:
+        values = _mended_texts(path, name, values)
     try:
         return pl.Series(name, values)
+    except UnicodeEncodeError as error:
+        first = next(i for i, value in enumerate(values) if _holds_halves(value))
+        raise DataError(
+            f"Column {name!r} of '{path}' holds {values[first]!a} at line {first + 1}: half a "
+            "character, such as an emoji cut in two, cannot be part of a name. Correct it, or "
+            "remove that half."
+        ) from error
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         kinds = sorted({type(value).__name__ for value in values if value is not None})
         raise DataError(
             f"Column {name!r} of '{path}' mixes values of types {', '.join(kinds)}; "
             "write all of them as one type, for instance as strings."
         ) from error
+
+
+def _mended_texts(path: Path, name: str, values: list[Any]) -> list[Any]:
+    first = first_broken(values)
+    if first is None:
+        return values
+    whole = [mended(value) if isinstance(value, str) else value for value in values]
+    n = sum(new != old for new, old in zip(whole, values, strict=True))
+    warnings.warn(
+        f"{n:,} of {len(values):,} texts in column {name!r} of '{path}' hold half a character, "
+        f"such as an emoji cut in two (the first at line {first + 1}). It is read as '\ufffd'.",
+        DataWarning,
+        stacklevel=2,
+    )
+    return whole
+
+
+def _holds_halves(value: Any) -> bool:
+    return first_broken([json.dumps(value, ensure_ascii=False)]) is not None
 
 
 def _open_csv(path: Path, separator: str, encoding: str) -> TableFile:

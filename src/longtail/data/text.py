@@ -13,8 +13,10 @@ import polars as pl
 from longtail.data.counts import CountMatrix
 from longtail.data.entries import NothingToCountError, no_counts
 from longtail.data.exposures import line_exposures
-from longtail.data.files import decode, numbered_lines, read_text
+from longtail.data.files import decode, numbered_lines, read_bytes, read_text
+from longtail.data.formats import named_format
 from longtail.data.settings import ReadSettings
+from longtail.data.surrogates import first_broken
 from longtail.data.tables import TableFile, tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
@@ -33,6 +35,7 @@ __all__ = [
 TEXT_COLUMNS = ("text", "body", "content", "document", "summary")
 ID_COLUMNS = ("id", "doc_id", "row_id")
 _SLICE = 10_000
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -136,27 +139,52 @@ def _vectorizer(settings: ReadSettings) -> Any:
 def read_directory(path: Path, settings: ReadSettings) -> CountMatrix:
     """Count a folder of text files: each file a document, called by its relative path.
 
-    Subfolders are read too; files and folders whose name starts with a dot are not.
+    Subfolders are read too, and files that are packed with gzip. Left out are files and folders
+    whose name starts with a dot, and, with a `DataWarning`, files whose ending is that of
+    another format, such as .csv.
+
+    Raises
+    ------
+    DataError
+        If no document is left, or the name of a file is no valid text.
     """
     files = sorted(
         (file.relative_to(path).as_posix(), file)
         for file in path.rglob("*")
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
-    if not files:
+    names = [name for name, file in files if named_format(file.name) in (None, "txt")]
+    others = [name for name, file in files if named_format(file.name) not in (None, "txt")]
+    if not names:
+        held = f"only files of other formats ({_some(others)})" if others else "no files"
         raise DataError(
-            f"The folder '{path}' holds no files; expected text files, one document each."
+            f"The folder '{path}' holds {held}; expected text files, one document each."
+            + (" Give one of those files instead." if others else "")
         )
-    texts = (_read_document(file, settings.encoding) for _, file in files)
-    return count_documents(Documents(texts, [name for name, _ in files], f"'{path}'"), settings)
+    if others:
+        warnings.warn(
+            f"{len(others):,} of {len(files):,} files of '{path}' have the ending of another "
+            f"format and are left out ({_some(others)}); the others are documents.",
+            DataWarning,
+            stacklevel=2,
+        )
+    broken = first_broken(names)
+    if broken is not None:
+        raise DataError(
+            f"A file of '{path}' is called {names[broken]!a}, which is not valid UTF-8, so it "
+            "cannot name a row. Rename the file."
+        )
+    texts = (_read_document(path / name, settings.encoding) for name in names)
+    return count_documents(Documents(texts, names, f"'{path}'"), settings)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(ascii, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def _read_document(path: Path, encoding: str) -> str:
-    try:
-        content = path.read_bytes()  # an empty file is an empty document
-    except OSError as error:
-        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    return decode(content, encoding, path)
+    # An empty file is an empty document.
+    return decode(read_bytes(path, may_be_empty=True), encoding, path)
 
 
 def read_lines(path: Path, settings: ReadSettings) -> CountMatrix:
@@ -178,7 +206,7 @@ def count_text_table(table: TableFile, settings: ReadSettings) -> CountMatrix:
     if settings.exposure_column is not None:
         exposed = table.require(settings.exposure_column, "exposure_column")
         wanted = list(dict.fromkeys([*wanted, exposed]))
-    frame = table.load(wanted)
+    frame = table.load_texts(wanted, column)
     texts = _checked_texts(frame[column], table)
     row_ids = _ids(frame, ids, table, required=settings.id_column is not None)
     documents = Documents(
@@ -247,6 +275,13 @@ def _ids(
         raise DataError(
             f"Column {column!r} of '{table.path}' cannot identify rows: it is of type {ids.dtype}; "
             "expected strings or whole numbers."
+        )
+    if not (table.is_part or ids.null_count()) and ids.n_unique() < len(ids):
+        repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
+        raise DataError(
+            f"Row ids must be unique, but {len(repeated):,} in column {column!r} of "
+            f"'{table.path}' occur more than once, for instance {repeated[0]!r}. Name another "
+            "column, or leave id_column (--id-column) out: then the rows are numbered."
         )
     return ids
 

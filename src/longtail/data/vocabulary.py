@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from longtail.data.surrogates import check_names, first_broken
 from longtail.errors import DataError
 
 __all__ = ["LINE_LABEL", "Vocabulary", "feature_label", "suggest_from"]
@@ -84,8 +85,8 @@ class Vocabulary:
     Raises
     ------
     DataError
-        If a name is not a string, is empty or occurs twice, or a description is not a string; the
-        message says which and where.
+        If a name is not a string, is empty, occurs twice or holds half a character (a lone
+        surrogate), or a description is not a string or holds one; the message says which and where.
 
     Examples
     --------
@@ -126,6 +127,7 @@ class Vocabulary:
                 f"Feature names must not be empty, but name {listed.index('')} is "
                 f"({listed.count('')} such name(s) in all); give every feature a name."
             )
+        check_names(listed, "Feature name")
         self._name(listed, descriptions)
 
     @classmethod
@@ -411,6 +413,11 @@ def _known_descriptions(
             raise DataError(
                 f"Descriptions must be strings, but that of {name!r} is {text!r} "
                 f"({type(text).__name__})."
+            )
+        if first_broken([text]) is not None:
+            raise DataError(
+                f"The description of {name!r} is {text!a}, which holds half a character, such "
+                "as an emoji cut in two, and cannot be saved. Correct it, or remove that half."
             )
         tidy = " ".join(text.split())
         if tidy:

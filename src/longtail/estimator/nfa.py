@@ -38,7 +38,6 @@ from longtail.estimator.start import Start, start_on_rows
 from longtail.estimator.streaming import start_on_stream
 from longtail.estimator.updating import UpdateReport, UpdateSettings, continue_fit
 from longtail.evaluation import (
-    CUTOFFS,
     Evaluation,
     EvaluationSettings,
     Ranking,
@@ -731,7 +730,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         observed: Any,
         held_out: Any,
         *,
-        cutoffs: Sequence[int] = CUTOFFS,
+        cutoffs: Sequence[int] | None = None,
         refine_steps: int | None = None,
         seed: int | None = None,
         network: Any = None,
@@ -746,7 +745,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Held-out items that the model does not know cannot be found: they are left out, with a
             notice.
         cutoffs
-            Lengths of the lists.
+            Lengths of the lists. None: 20, 50 and 100, as far as there are so many items.
         refine_steps, seed, progress
             As in `posterior`.
         network

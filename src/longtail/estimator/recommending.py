@@ -26,7 +26,7 @@ from longtail.estimator.links import LinkScores, items_of
 from longtail.estimator.prepare import unseen_notice
 from longtail.estimator.recommendations import Recommendations
 from longtail.estimator.scores import PredictiveScores
-from longtail.evaluation import CUTOFFS, Ranking, rank_scores
+from longtail.evaluation import Ranking, rank_scores
 from longtail.evaluation.topk import NOTHING, row_chunks, top_k
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def rank_rows(
     observed: Any,
     held_out: Any,
     *,
-    cutoffs: Sequence[int] = CUTOFFS,
+    cutoffs: Sequence[int] | None = None,
     refine_steps: int | None,
     seed: int | None,
     network: Any = None,

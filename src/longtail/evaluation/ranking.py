@@ -17,6 +17,7 @@ The two recalls agree where m ≤ k. Items that the row was inferred from are no
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 
 from longtail.data import CountMatrix
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.evaluation.ranking_results import Ranking, RowMean
 from longtail.evaluation.topk import NOTHING, row_chunks, top_k
 
@@ -36,13 +37,15 @@ Lists = npt.NDArray[np.int64]
 CUTOFFS = (20, 50, 100)
 """Lengths of the lists that are judged: those of Liang et al. 2018."""
 
+_SHORT_CUTOFFS = (1, 5, 10)
+
 
 def rank_scores(
     scores: npt.NDArray[np.floating] | Callable[[slice], npt.NDArray[np.floating]],
     held_out: CountMatrix,
     *,
     seen: CountMatrix | None = None,
-    cutoffs: Sequence[int] = CUTOFFS,
+    cutoffs: Sequence[int] | None = None,
     popularity: npt.ArrayLike | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Ranking:
@@ -60,7 +63,8 @@ def rank_scores(
     seen
         n×V: items that are not listed, usually those that the row was inferred from.
     cutoffs
-        Lengths of the lists.
+        Lengths of the lists. None: those of `CUTOFFS` for which there are items enough, or of
+        1, 5 and 10 if there are too few for all; a `DataWarning` says so.
     popularity
         (V,): training interactions of each item, for novelty, which is left out without them.
         An item without any counts as the least popular one.
@@ -95,7 +99,7 @@ def rank_lists(
     lists: npt.ArrayLike,
     held_out: CountMatrix,
     *,
-    cutoffs: Sequence[int] = CUTOFFS,
+    cutoffs: Sequence[int] | None = None,
     popularity: npt.ArrayLike | None = None,
 ) -> Ranking:
     """Judge lists of items, best first, by the items held out.
@@ -201,7 +205,27 @@ def _coverage(items: Lists, n_items: int) -> float:
     return len(np.setdiff1d(items, [NOTHING])) / n_items
 
 
-def _checked_cutoffs(cutoffs: Sequence[int], n_items: int) -> tuple[int, ...]:
+def _default_cutoffs(n_items: int) -> tuple[int, ...]:
+    """The usual lengths of lists, as far as there are so many items."""
+    kept = tuple(k for k in CUTOFFS if k <= n_items)
+    kept = kept or tuple(k for k in _SHORT_CUTOFFS if k <= n_items)
+    if kept != CUTOFFS:
+        warnings.warn(
+            f"There are {n_items:,} items, too few for lists of {_listed(CUTOFFS)}: judged are "
+            f"lists of {_listed(kept)}. Name others with cutoffs= (--cutoff).",
+            DataWarning,
+            stacklevel=4,
+        )
+    return kept
+
+
+def _listed(cutoffs: Sequence[int]) -> str:
+    return ", ".join(map(str, cutoffs))
+
+
+def _checked_cutoffs(cutoffs: Sequence[int] | None, n_items: int) -> tuple[int, ...]:
+    if cutoffs is None:
+        return _default_cutoffs(n_items)
     wrong = [
         k
         for k in cutoffs

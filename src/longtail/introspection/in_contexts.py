@@ -64,6 +64,8 @@ def neighborhoods(
     lists = {}
     for context in ([None] if overall else []) + list(contexts):
         label = "no context" if context is None else model.vocabulary_.listed(context)
+        if label in lists:  # a name with a comma reads like two names
+            label = str(list(context or []))
         vectors = embeddings(
             model,
             context,

@@ -169,7 +169,8 @@ def get_metric(name: str, valid: CountMatrix, *, seed: int) -> Metric:
         )
     if int(cutoff) > valid.n_features:
         raise ParameterError(
-            f"{name} needs lists of {int(cutoff):,} items, but there are {valid.n_features:,}."
+            f"{name} needs lists of {int(cutoff):,} items, but there are {valid.n_features:,}. "
+            "Choose a smaller cutoff."
         )
     observed, held_out = split_items(valid, HELD_OUT, seed=seed)
     if held_out.nnz == 0:

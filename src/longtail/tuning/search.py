@@ -126,7 +126,7 @@ def tune(
     rows = prepare(counts, held_out, validation_fraction=_VALIDATION_FRACTION, seed=seed)
     rows, judged = _apart(rows)
     require_values(base.get("likelihood", defaults["likelihood"]), rows.train)
-    judge = get_metric(metric or METRICS[task], judged, seed=seed)
+    judge = get_metric(metric or _usual_metric(task, judged.n_features), judged, seed=seed)
     settings = {
         "task": task,
         "metric": judge.name,
@@ -256,6 +256,12 @@ class _Search:
         if self.folder is not None:
             model.save(self.folder / _MODEL)
         return model
+
+
+def _usual_metric(task: str, n_features: int) -> str:
+    """The metric of a task, whose lists are no longer than there are items."""
+    ranking, at, cutoff = METRICS[task].partition("@")
+    return ranking + (f"@{min(int(cutoff), n_features)}" if at else "")
 
 
 def _check_budget(minutes: Any, trials: Any) -> None:

@@ -201,8 +201,9 @@ def _for_parquet(settings: ReadSettings, path: str) -> ReadSettings:
             f"'{path}' is read as Parquet, a table of texts or lists, but the settings are for "
             f"{settings.format} ({known.about}). Give data of the same kind."
         )
+    is_new = settings.format == "auto"  # a model's settings name a format
     settings = replace(settings, format="parquet")
-    check_applicable(path, "parquet", settings)
+    check_applicable(path, "parquet", settings, is_new=is_new)
     return settings
 
 

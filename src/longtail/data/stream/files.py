@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from longtail.data.surrogates import check_paths
 from longtail.errors import CorruptBlockError, DataError, MissingExtraError
 
 __all__ = ["ENDINGS", "is_url", "list_files", "open_parquet", "reading"]
@@ -33,6 +34,7 @@ def list_files(path: str) -> tuple[str, ...]:
     """
     if not path:  # Path("") would be the working directory
         raise DataError("The data have an empty name; expected a file, a folder or a URL.")
+    check_paths([path])
     with _reaching(path):
         found = _remote(path) if is_url(path) else _local(Path(path))
     if not found:
@@ -40,6 +42,7 @@ def list_files(path: str) -> tuple[str, ...]:
             f"There are no Parquet files (ending in {' or '.join(ENDINGS)}) in '{path}'; expected "
             "at least one."
         )
+    check_paths(found)
     return found
 
 
