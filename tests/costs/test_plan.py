@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +121,17 @@ def test_the_plan_takes_the_fastest_settings_that_are_allowed():
     [
         ((0, 100, 5), {}, "rows"),
         ((10, 1, 1), {}, "features must be"),
+        ((np.inf, 10, 1), {}, "rows must be a number ≥ 1 and ≤ 1e"),
+        ((np.nan, 10, 1), {}, "rows must be"),
+        ((10**400, 10, 1), {}, "rows must be"),
+        (("10", 10, 1), {}, "rows must be"),
+        ((10, 2**31, 1), {}, "features must be a whole number ≥ 2 and ≤ 2,147,483,647"),
+        ((10, 10.0, 1), {}, "features must be"),
+        ((10, 10, np.nan), {}, "non_zeros, of a row"),
+        ((10, 10, None), {}, "non_zeros, of a row"),
+        ((10, 10, 1), {"workers": 4}, "workers must be a list"),
+        ((10, 10, 1), {"workers": [10**20]}, "workers must be"),
+        ((10, 10, 1), {"n_components": 10**20}, "n_components must be"),
         ((10, 100, 200), {}, "non_zeros"),
         ((10, 100, 5), {"workers": ()}, "workers"),
         ((10, 100, 5), {"workers": (0,)}, "workers"),

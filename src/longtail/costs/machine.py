@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from longtail.data.files import as_path
 from longtail.errors import ParameterError, WriteError
 
 __all__ = ["MACHINES", "Machine", "find_machine"]
@@ -74,7 +75,7 @@ class Machine:
         WriteError
         """
         try:
-            Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+            as_path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise WriteError(f"{path} could not be written: {error}.") from error
 
@@ -89,7 +90,7 @@ class Machine:
         """
         names = [field.name for field in fields(cls)]
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(as_path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ParameterError(
                 f"{path} does not hold a machine's constants ({error}). Write such a file with "
@@ -126,9 +127,10 @@ def find_machine(name: str | Path | Machine) -> Machine:
     """
     if isinstance(name, Machine):
         return name
+    path = as_path(name, "machine")
     if str(name) in MACHINES:
         return MACHINES[str(name)]
-    if Path(name).exists():
+    if path.exists():
         return Machine.open(name)
     raise ParameterError(
         f"No machine {str(name)!r}: expected one of {', '.join(MACHINES)}, or a file that longtail "

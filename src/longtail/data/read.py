@@ -16,6 +16,7 @@ from typing import Any
 from longtail.data.counts import CountMatrix, Unseen
 from longtail.data.descriptions import describe
 from longtail.data.docword import read_docword
+from longtail.data.files import as_path
 from longtail.data.formats import FORMATS, known_formats, resolve_format
 from longtail.data.h5ad import read_h5ad
 from longtail.data.interactions import count_long_table
@@ -112,7 +113,7 @@ def read_counts(
         If the file cannot be read as counts with these settings.
     """
     chosen = _settings_with(settings, fields)
-    path = Path(path)
+    path = as_path(path)
     chosen = replace(chosen, format=_format_for(path, chosen))
     counts = _read(path, chosen)
     if vocabulary is None:
@@ -184,7 +185,7 @@ def read_new(path: str | Path, settings: ReadSettings, vocabulary: Vocabulary) -
     DataError
         If the file cannot be read, or is of another kind than the training data.
     """
-    path = Path(path)
+    path = as_path(path)
     counts = _read(path, replace(settings, format=_format_like(path, settings)))
     return replace(_widened(counts, vocabulary), n_repeated=counts.n_repeated)
 

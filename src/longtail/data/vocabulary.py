@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from longtail.data.files import as_path
 from longtail.errors import DataError
 
 __all__ = ["LINE_LABEL", "Vocabulary", "feature_label", "suggest_from"]
@@ -159,7 +160,7 @@ class Vocabulary:
             If the file cannot be read, is not UTF-8, is empty, or has a blank or repeated
             line (the message gives the line number).
         """
-        path = Path(path)
+        path = as_path(path)
         try:
             raw = path.read_bytes()
         except OSError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from longtail.data.files import as_path
 from longtail.errors import MissingExtraError, ParameterError
 
 __all__ = [
@@ -72,11 +73,11 @@ def check_plot_path(path: str | Path) -> str:
     MissingExtraError
         If Altair is not installed.
     """
-    kind = Path(path).suffix.lstrip(".").lower()
+    path = as_path(path)
+    kind = path.suffix.lstrip(".").lower()
     if kind not in _FORMATS:
         raise ParameterError(
-            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got "
-            f"{Path(path).name!r}."
+            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got {path.name!r}."
         )
     altair()
     return kind
@@ -95,7 +96,7 @@ def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
     ParameterError, MissingExtraError
         As `check_plot_path`.
     """
-    path = Path(path)
+    path = as_path(path)
     kind = check_plot_path(path)
     if kind == "png":
         chart.save(path, format=kind, scale_factor=scale)

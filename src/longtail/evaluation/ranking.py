@@ -17,7 +17,7 @@ The two recalls agree where m ≤ k. Items that the row was inferred from are no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -202,6 +202,8 @@ def _coverage(items: Lists, n_items: int) -> float:
 
 
 def _checked_cutoffs(cutoffs: Sequence[int], n_items: int) -> tuple[int, ...]:
+    if not isinstance(cutoffs, Iterable):
+        raise ParameterError(f"cutoffs must be a list of whole numbers; got {cutoffs!r}.")
     wrong = [
         k
         for k in cutoffs

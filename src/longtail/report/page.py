@@ -23,6 +23,7 @@ from typing import Any
 
 import polars as pl
 
+from longtail.data.files import as_path
 from longtail.displays import Figure, save_plot
 from longtail.displays.base import TABLE_ROWS, altair, drawn, shortened, table_html
 from longtail.errors import MissingExtraError, ParameterError, WriteError
@@ -140,7 +141,7 @@ class Report:
         ------
         ParameterError, WriteError, MissingExtraError
         """
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
         written = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +169,7 @@ def check_report_path(path: str | Path) -> Path:
     ------
     ParameterError, MissingExtraError
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"A report is written as .html; got {path.name!r}.")
     require_extra()
