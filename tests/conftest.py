@@ -3,6 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests import profiles
+
+profiles.load()
+
 # Tests compute little at a time: more threads would only get into each other's way.
 torch.set_num_threads(1)
 

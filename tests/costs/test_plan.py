@@ -14,6 +14,7 @@ import longtail as lt
 from longtail.costs import MACHINES, Machine, Work, calibrate, find_machine
 from longtail.costs.estimate import estimate
 from longtail.errors import ParameterError
+from tests.profiles import examples
 
 ROUND = Machine("round", 1e9, 1e9, 1e9, 1e9, 1e-6, 1e11, 1e9, 1e-3, 1e9)
 
@@ -27,7 +28,7 @@ def test_seconds_of_work_add_up():
     assert (work + Work(network=1e9, messages=1000)).seconds(ROUND) == pytest.approx(34)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     rows=st.integers(1000, 10**8),
     features=st.integers(100, 10**6),

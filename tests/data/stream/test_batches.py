@@ -16,9 +16,10 @@ from longtail.errors import CorruptBlockError, DataError, ParameterError
 from longtail.features import FeatureTransform
 from tests.data.stream.streams import batches_of, random_texts, statistics_of, stream_of
 from tests.data.stream.test_counting import spoil
+from tests.profiles import examples
 
 repeated = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
