@@ -182,9 +182,10 @@ def test_waiting_is_measured(counted):
     before = batches.waited
     assert batches.elapsed - before > 0.2
     SLOW.update(dict.fromkeys(range(4), 0.1))
+    start = time.perf_counter()
     for _ in batches.epoch(0, 0):
         pass
-    assert 0.2 < batches.waited - before < 3
+    assert 0.2 < batches.waited - before < time.perf_counter() - start
     assert batches.waited < batches.elapsed
 
 
