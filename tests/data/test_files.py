@@ -52,6 +52,31 @@ def model():
     )
 
 
+@pytest.mark.parametrize("name", ["texts.txt", "texts.csv", "texts.jsonl"])
+def test_half_a_surrogate_pair_is_no_text(tmp_path, name):
+    (tmp_path / name).write_bytes(b"text\n+2D0- aa\n")
+    with pytest.raises(DataError, match=r"is not text in utf-7: .*surrogates not allowed"):
+        lt.read_counts(tmp_path / name, encoding="utf-7", text_column=None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le", "latin-1", "utf-8-sig"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "text,id\naa bb,x\ncc dd,y\n"),
+        ("t.tsv", "text\tid\naa bb\tx\ncc dd\ty\n"),
+        ("t.jsonl", '{"text": "aa bb"}\n{"text": "cc dd"}\n'),
+        ("t.txt", "aa bb\ncc dd\n"),
+        ("t.basket", "aa,bb\ncc,dd\n"),
+        ("t.edges", "aa bb\ncc dd\n"),
+    ],
+)
+def test_every_text_format_in_other_encodings(tmp_path, name, content, encoding):
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    counts = lt.read_counts(tmp_path / name, encoding=encoding)
+    assert sorted(counts.vocabulary.names) == ["aa", "bb", "cc", "dd"]
+
+
 NO_PATHS = [None, 3, 1.5, b"folder", "", "a\0b", ["a"], True, Path]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import zlib
@@ -95,7 +96,10 @@ def decode(content: bytes, encoding: str, path: Path) -> str:
         If the bytes are not in that encoding; names the byte offset and the line.
     """
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).removeprefix("\ufeff")
+        if codecs.lookup(encoding).name != "utf-8":
+            text.encode()  # halves of a surrogate pair, which UTF-8 cannot hold
+        return text
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         at = content[error.start : error.start + 1].hex()
