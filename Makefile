@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test test-browser lint fmt bench dist clean
+.PHONY: help install demo test fuzz test-browser lint fmt bench dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ demo: $(VENV)/.installed-report,explore ## fit, refine and inspect a model of re
 
 test: lint ## every check, then the tests, in two processes of one thread each; the longest first
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+fuzz: $(VENV)/.installed-dev ## the property tests on many new examples; what fails says how to repeat it
+	@LONGTAIL_FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hypothesis
 
 test-browser: $(VENV)/.installed-dev ## the explorer in Chromium, which is installed where apt can
 	@command -v "$(LONGTAIL_CHROMIUM)" >/dev/null || { \

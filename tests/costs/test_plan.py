@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ import longtail as lt
 from longtail.costs import MACHINES, Machine, Work, calibrate, find_machine
 from longtail.costs.estimate import estimate
 from longtail.errors import ParameterError
+from tests.profiles import examples
 
 ROUND = Machine("round", 1e9, 1e9, 1e9, 1e9, 1e-6, 1e11, 1e9, 1e-3, 1e9)
 
@@ -26,7 +28,7 @@ def test_seconds_of_work_add_up():
     assert (work + Work(network=1e9, messages=1000)).seconds(ROUND) == pytest.approx(34)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     rows=st.integers(1000, 10**8),
     features=st.integers(100, 10**6),
@@ -120,6 +122,17 @@ def test_the_plan_takes_the_fastest_settings_that_are_allowed():
     [
         ((0, 100, 5), {}, "rows"),
         ((10, 1, 1), {}, "features must be"),
+        ((np.inf, 10, 1), {}, "rows must be a number ≥ 1 and ≤ 1e"),
+        ((np.nan, 10, 1), {}, "rows must be"),
+        ((10**400, 10, 1), {}, "rows must be"),
+        (("10", 10, 1), {}, "rows must be"),
+        ((10, 2**31, 1), {}, "features must be a whole number ≥ 2 and ≤ 2,147,483,647"),
+        ((10, 10.0, 1), {}, "features must be"),
+        ((10, 10, np.nan), {}, "non_zeros, of a row"),
+        ((10, 10, None), {}, "non_zeros, of a row"),
+        ((10, 10, 1), {"workers": 4}, "workers must be a list"),
+        ((10, 10, 1), {"workers": [10**20]}, "workers must be"),
+        ((10, 10, 1), {"n_components": 10**20}, "n_components must be"),
         ((10, 100, 200), {}, "non_zeros"),
         ((10, 100, 5), {"workers": ()}, "workers"),
         ((10, 100, 5), {"workers": (0,)}, "workers"),

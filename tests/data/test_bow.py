@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from longtail.data import CountMatrix, Vocabulary, read_counts
 from longtail.errors import DataError
@@ -60,6 +61,45 @@ def test_words_in_order_and_none():
 def test_refused_corpora(corpus, message):
     with pytest.raises(DataError, match=message):
         CountMatrix.from_bow(corpus, id2word=WORDS)
+
+
+TOKEN2ID = {"tree": 5, "kernel": 0, "leaf": 3}
+
+
+@pytest.mark.parametrize("id2word", [TOKEN2ID, {str(i): w for i, w in WORDS.items()}])
+def test_words_go_with_their_ids_however_these_are_given(id2word):
+    counts = CountMatrix.from_bow(CORPUS, id2word=id2word)
+    assert counts.vocabulary.names == ("kernel", "leaf", "tree")
+    assert counts.csr.toarray().tolist() == [[2, 0, 1], [0, 0, 0], [0, 2.5, 0]]
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, unique=True), st.data())
+def test_ids_with_gaps(ids, data):
+    token2id = {f"w{i}": i for i in data.draw(st.permutations(ids))}
+    id2word = {i: word for word, i in token2id.items()}
+    for given_as in (token2id, id2word, {str(i): word for i, word in id2word.items()}):
+        counts = CountMatrix.from_bow([[(i, 1 + n)] for n, i in enumerate(ids)], id2word=given_as)
+        assert counts.vocabulary.names == tuple(f"w{i}" for i in sorted(ids))
+        for n, i in enumerate(ids):
+            assert counts.top_features(n, 1) == [(f"w{i}", 1 + n)]
+
+
+@pytest.mark.parametrize(
+    ("id2word", "message"),
+    [
+        ({"a": 0, "b": 0}, "an id to several words"),
+        ({"a": 0, "b": -1}, "holds the id -1; expected whole numbers from 0"),
+        ({"a": 0, "b": 1.5}, "holds the id 1.5"),
+        ({"a": 0, "b": 10**30}, "holds the id 1000"),
+        ({"a": "x"}, "holds the id 'a'"),
+        ({None: "x"}, "holds the id None"),
+        ("kernel", "must be the word of every id; got 'kernel'"),
+        (3, "must be the word of every id; got 3"),
+    ],
+)
+def test_refused_words(id2word, message):
+    with pytest.raises(DataError, match=message):
+        CountMatrix.from_bow([[(0, 1)]], id2word=id2word)
 
 
 def test_an_empty_dictionary():

@@ -165,10 +165,10 @@ def test_finding_sources():
 def test_the_standard_library_yields_thousands():
     stdlib = find_source("stdlib")
     folder = Source("stdlib", (stdlib.roots[0] / "email",))
-    start = time.perf_counter()
+    start = time.process_time()
     found = [pair for file in source_files(folder) for pair in docstrings_of(folder, file)]
     assert len(found) > 100
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_unreadable_files_yield_nothing(tmp_path):

@@ -106,8 +106,9 @@ def test_no_connection(tmp_path, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(DataError, match=r"cannot be reached: .*Check the connection"):
-        fetch("uci-kos", cache_dir=tmp_path, base_url=nobody)
+        # The port stays taken, so that nobody else listens there meanwhile.
+        with pytest.raises(DataError, match=r"cannot be reached: .*Check the connection"):
+            fetch("uci-kos", cache_dir=tmp_path, base_url=nobody)
     with pytest.raises(DataError, match="cannot be reached"):
         fetch("uci-kos", cache_dir=tmp_path, base_url="no address")
 

@@ -86,7 +86,7 @@ def test_sizes_are_exact_beside_one_big_group():
         ([-0.1], 0, "between 0 and 1"),
         ([True], 0, "must be a number, but got True"),
         (["5"], 0, "must be a number"),
-        ([1], -1, "seed must be 0 or more"),
+        ([1], -1, "seed must be a whole number ≥ 0"),
     ],
 )
 def test_refused_sizes(sizes, seed, message):

@@ -112,10 +112,10 @@ def test_unknown_names_get_suggestions():
 def test_large_vocabularies_are_quick():
     names = [f"feature_{i}" for i in range(200_000)]
     vocabulary = Vocabulary(names)
-    start = time.perf_counter()
+    start = time.process_time()
     assert vocabulary.codes(names)[-1] == len(names) - 1
     assert vocabulary.suggest("feature_1999999", n=1)[0].startswith("feature_1999")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_from_file(tmp_path):

@@ -13,6 +13,7 @@ from longtail.data import CountMatrix, ReadSettings, Vocabulary
 from longtail.estimator.running import RunningCounts
 from longtail.estimator.updating.growing import choose_features
 from tests.estimator.models import names, small, words
+from tests.profiles import examples
 
 LIKELIHOODS = ["multinomial", "bernoulli", "poisson", "negative_binomial", "dirichlet_multinomial"]
 
@@ -153,7 +154,7 @@ def test_a_feature_of_held_out_rows_alone_has_a_start(likelihood):
     assert all(tensor.isfinite().all() for tensor in model.network_.state_dict().values())
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=examples(15))
 @given(order=st.permutations(range(8)), likelihood=st.sampled_from(LIKELIHOODS))
 def test_new_features_in_another_order_get_the_same_start(order, likelihood):
     old, new = frames(likelihood)

@@ -335,6 +335,30 @@ def test_sample(model):
     assert (rows[:6] != rows[32:38]).nnz > 0
 
 
+@pytest.mark.parametrize("totals", [2**24, 2**24 + 1, 10**12, 1e30])
+def test_samples_of_more_than_float32_holds(model, totals):
+    with pytest.raises(ParameterError, match="counts below 16,777,216, up to which float32 holds"):
+        model.sample(2, totals=totals)
+
+
+@pytest.mark.parametrize("totals", [1e300, np.inf, np.nan, -1, 10**400, "x", [[1], [1, 2]], b"1"])
+def test_what_is_no_total(model, totals):
+    with pytest.raises(ParameterError, match="totals must be a number ≥ 0, or 2, one a row"):
+        model.sample(2, totals=totals)
+    with pytest.raises(ParameterError, match="totals must be a number ≥ 0, or 2, one a row"):
+        model.inverse_transform(np.zeros((2, 3)), totals=totals)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_samples_of_exposures_that_make_large_counts(likelihood):
+    X = words()
+    given = CountMatrix.from_any(X).with_exposure(np.full(len(X), 0.01))
+    fitted = small(epochs=1, likelihood=likelihood, exposure="given").fit(given)
+    assert fitted.sample(3, totals=[0.5, 1, 2], random_state=0).shape == (3, 20)
+    with pytest.raises(ParameterError, match="an expected count above that"):
+        fitted.sample(2, totals=1e12)
+
+
 def test_samples_follow_the_model(model):
     rows = model.sample(3000, totals=20, random_state=0)
     z = np.random.default_rng(0).normal(size=(3000, 3))

@@ -100,6 +100,28 @@ def test_lists_depend_neither_on_the_batch_nor_on_the_chunk(monkeypatch):
     np.testing.assert_array_equal(again.indices, whole.indices[[7, 3]])
 
 
+@pytest.mark.parametrize("k", [20, 21, 10**9])
+def test_more_items_than_there_are(k):
+    found = fitted().recommend(fresh(3), k, exclude_seen=False)
+    assert found.indices.shape == (3, 20)
+    np.testing.assert_array_equal(np.sort(found.indices, 1), np.tile(np.arange(20), (3, 1)))
+    assert found.short.tolist() == [k > 20] * 3
+
+
+@pytest.mark.parametrize("k", [0, 2**31, 10**30, 1.0, True, None])
+def test_what_is_no_number_of_items(k):
+    with pytest.raises(ParameterError, match="k must be a whole number ≥ 1"):
+        fitted().recommend(fresh(3), k)
+
+
+@pytest.mark.parametrize("items", [3, 1.5, True])
+def test_items_are_a_list(items):
+    with pytest.raises(ParameterError, match="filter_items must be a list"):
+        fitted().recommend(fresh(3), 2, filter_items=items)
+    with pytest.raises(ParameterError, match="cutoffs must be a list"):
+        fitted().rank(fresh(3), fresh(3), cutoffs=items)
+
+
 def test_text_and_json_are_complete():
     found = fitted().recommend(fresh(7), 6)
     plain = found.to_dict()

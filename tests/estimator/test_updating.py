@@ -17,6 +17,7 @@ from longtail.estimator.updating import UpdateSettings
 from longtail.training import Callback
 from tests.estimator.models import names, same_network, small, words
 from tests.estimator.test_formats import FIXTURES
+from tests.profiles import examples
 
 DENSE = words(300, 24)
 
@@ -36,7 +37,7 @@ def test_an_unfitted_model_is_fitted():
     assert small().partial_fit(part(0, 80)).update_report_ is None
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=examples(10))
 @given(cuts=st.lists(st.integers(1, 119), max_size=3, unique=True), named=st.booleans())
 def test_running_counts_are_those_of_all_rows(cuts, named):
     model = small(epochs=1, validation_fraction=0, n_hidden=2)

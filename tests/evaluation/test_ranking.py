@@ -16,6 +16,7 @@ from longtail.data import CountMatrix
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.evaluation import CUTOFFS, rank_lists, rank_scores
 from longtail.evaluation.topk import NOTHING, top_k
+from tests.profiles import examples
 
 PEER = {"precision": "precision", "recall": "recall", "ndcg": "ndcg", "mrr": "mrr"}
 PEER |= {"hit_rate": "hit_rate"}
@@ -112,7 +113,7 @@ def test_ties_go_to_the_lower_column(seed, v, k):
         np.testing.assert_array_equal(best, [*row[order], *[np.nan] * padding])
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 10**6), st.integers(1, 7))
 def test_the_chunks_do_not_matter(seed, rows_at_once):
     scores, held_out, seen = a_problem(seed)

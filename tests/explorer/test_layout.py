@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from longtail.explorer.layout import Layout
+from tests.profiles import examples
 
 
 def vectors(n, k, seed=0):
@@ -38,7 +39,7 @@ def test_few_features_or_few_dimensions(n, k):
         assert np.isfinite(places).all()
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(arrays(np.float32, (5, 3), elements=st.floats(-10, 10, width=32)))
 def test_places_are_finite_and_within_the_circle(shown):
     layout = Layout(shown[0], shown[1:])

@@ -14,6 +14,7 @@ from longtail.explorer.app import create_app
 from longtail.explorer.desk import Desk
 from longtail.explorer.serve import bind, url_of
 from tests.explorer.conftest import fitted
+from tests.profiles import examples
 
 EXAMPLES = 25
 
@@ -52,10 +53,7 @@ def api():
 )
 def test_every_answer_is_one_that_is_described(api, method, path):
     @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        derandomize=True,
-        database=None,
+        max_examples=examples(EXAMPLES),
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from longtail.data import Vocabulary
 from longtail.explorer.search import FeatureSearch
+from tests.profiles import examples
 
 
 def search(names, descriptions=None, frequencies=None):
@@ -36,7 +37,7 @@ def test_similar():
     assert s.similar("zz") == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(
     st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True),
     st.text(max_size=3),

@@ -71,7 +71,7 @@ def test_it_serves_until_it_is_told_to_stop_and_ends_what_it_has_begun(start, fo
 
         thread = threading.Thread(target=ask)
         thread.start()
-        time.sleep(0.2)  # it is on its way
+        time.sleep(1)  # it is on its way, or answered
         program.send_signal(sent)
         out, err = program.communicate(timeout=30)
         thread.join()

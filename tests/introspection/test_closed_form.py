@@ -16,6 +16,7 @@ from longtail.introspection.closed_form import (
     jacobian_at,
 )
 from tests.introspection.handmade import KINDS, by_autodiff, points, random_decoder
+from tests.profiles import examples
 
 of_every_kind = pytest.mark.parametrize("of", KINDS)
 
@@ -53,7 +54,7 @@ def assert_same(found, expected, rtol=1e-10):
 
 
 @of_every_kind
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(net=decoders, n=st.integers(1, 4), seed=st.integers(0, 1000))
 def test_agrees_with_automatic_differentiation(of, net, n, seed):
     z = points(n, net.n_components, seed)
@@ -69,7 +70,7 @@ def test_agrees_with_forward_mode(of):
     assert_same(jacobian_at(net, z, of), by_autodiff(net, z, of, torch.func.jacfwd))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(net=decoders, seed=st.integers(0, 1000))
 def test_the_hidden_layer_and_its_jacobian(net, seed):
     z = points(3, net.n_components, seed)
@@ -134,7 +135,7 @@ def test_relations_between_the_kinds():
 
 
 @of_every_kind
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=examples(20))
 @given(net=decoders, n=st.integers(1, 8), seed=st.integers(0, 1000), chunk=st.integers(1, 60))
 def test_one_row_at_each_point(of, net, n, seed, chunk):
     z = points(n, net.n_components, seed)
@@ -148,7 +149,7 @@ def test_one_row_at_each_point(of, net, n, seed, chunk):
 
 
 @of_every_kind
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     net=decoders,
     n_batches=st.integers(1, 5),

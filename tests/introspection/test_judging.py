@@ -15,6 +15,7 @@ from longtail.introspection import RankCorrelation, judging
 from longtail.introspection.judging import bootstrap_spearman, compare_correlations
 from tests.introspection.handmade import letters
 from tests.introspection.test_neighbors import by_definition, vectors
+from tests.profiles import examples
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +128,7 @@ def precision_by_definition(e, classes, k, asked=None):
     return np.array(shares)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     labels=st.lists(st.sampled_from([None, "x", "y", "z"]), min_size=5, max_size=12),
     k=st.integers(1, 4),

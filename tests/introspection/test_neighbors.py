@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from longtail.errors import MissingExtraError, ParameterError
 from longtail.introspection import neighbors
 from longtail.introspection.neighbors import NearestRows, check_metric, norms, unit
+from tests.profiles import examples
 
 METRICS = ("cosine", "dot", "euclidean")
 
@@ -28,7 +29,7 @@ def by_definition(rows, query, metric):
     return products / np.array([np.sqrt(sum(r**2)) * np.sqrt(sum(query**2)) for r in rows])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     metric=st.sampled_from(METRICS),
     v=st.integers(1, 12),

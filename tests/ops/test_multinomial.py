@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.ops import data_term, fused, multinomial_log_prob, reference
@@ -153,7 +153,6 @@ def test_only_the_gradients_asked_for_in_many_blocks(monkeypatch, wanted, keep):
 
 
 @given(n=st.integers(0, 3000), v=st.integers(1, 5000), size=st.integers(1, 2**20))
-@settings(deadline=None)
 def test_blocks_are_equal_and_small_enough(n, v, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "_BLOCK_CPU", size)
@@ -165,7 +164,6 @@ def test_blocks_are_equal_and_small_enough(n, v, size):
 
 
 @given(n=st.integers(0, 5000), v=st.integers(1, 3_000_000))
-@settings(deadline=None)
 def test_blocks_cover_the_features_once(n, v):
     blocks = list(fused.blocks(n, torch.empty(v, 0)))
     assert blocks[0][0] == 0

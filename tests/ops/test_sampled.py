@@ -14,6 +14,7 @@ from longtail.ops import (
     sampled_multinomial_log_prob,
 )
 from tests.builders import sparse
+from tests.profiles import examples
 
 B, V, H = 6, 40, 4
 
@@ -45,7 +46,7 @@ def frequencies(v=V, seed=0):
     size=st.integers(1, 70),
     number=st.integers(0, 10_000),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_inclusion_and_draws(weights, size, number):
     p = torch.tensor(weights, dtype=torch.float64)
     sampler = FeatureSampler(p, size)

@@ -185,6 +185,13 @@ def in_use(folder, processes):
 
 def hang(folder):
     """The second process is slow before training, and stops answering in the middle of it."""
+    # Imports may take one of them longer than the other's patience of 3 seconds.
+    import lightning_fabric.strategies.ddp
+
+    assert lightning_fabric
+    Path(folder, f"ready-{os.environ['SLURM_PROCID']}").touch()
+    while len(list(Path(folder).glob("ready-*"))) < 2:
+        time.sleep(0.01)
     processes = join_processes("cpu", timeout=3)
     if processes.rank == 1:
         time.sleep(4)

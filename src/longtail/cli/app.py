@@ -121,6 +121,15 @@ def main() -> None:
         _leave(f"failed: {error}", 1)
     except LongtailError as error:
         _leave(f"error: {error}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        _leave(
+            f"failed: memory does not suffice. Ask for fewer samples, smaller batches or a smaller "
+            f"model. {reason}".rstrip(),
+            1,
+        )
     except Interrupted as interrupt:
         _leave(f"interrupted. {interrupt}".rstrip(), 1)
     except BrokenPipeError:
@@ -150,6 +159,12 @@ def _discard_unwritten() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory could not be had: torch has no error of its own for that of the CPU."""
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_named or "allocate memory" in str(error)
 
 
 def _leave(message: str, code: int) -> NoReturn:

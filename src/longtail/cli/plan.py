@@ -141,7 +141,7 @@ def plan(
 
 
 def _whole(name: str, value: float) -> int:
-    if value != int(value):
+    if not value.is_integer():  # infinity and NaN are not
         raise typer.BadParameter(f"expected a whole number; got {value:g}", param_hint=name)
     return int(value)
 

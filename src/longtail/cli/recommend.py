@@ -157,7 +157,7 @@ def recommend(
         if because is not None:
             result(_first_reasons(found, because))
         if out is not None:
-            result(f"{len(found):,} rows × {k} recommendations: {out}")
+            result(f"{len(found):,} rows × {found.indices.shape[1]} recommendations: {out}")
 
 
 def _recommend_blocks(

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from longtail.data.files import as_path
 from longtail.errors import ParameterError
 from longtail.output_files import write_text
 
@@ -74,7 +75,7 @@ class Machine:
         ------
         WriteError
         """
-        write_text(json.dumps(self.to_dict(), indent=1) + "\n", path)
+        write_text(json.dumps(self.to_dict(), indent=1) + "\n", as_path(path))
 
     @classmethod
     def open(cls, path: str | Path) -> Machine:
@@ -87,7 +88,7 @@ class Machine:
         """
         names = [field.name for field in fields(cls)]
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(as_path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ParameterError(
                 f"{path} does not hold a machine's constants ({error}). Write such a file with "
@@ -124,9 +125,10 @@ def find_machine(name: str | Path | Machine) -> Machine:
     """
     if isinstance(name, Machine):
         return name
+    path = as_path(name, "machine")
     if str(name) in MACHINES:
         return MACHINES[str(name)]
-    if Path(name).exists():
+    if path.exists():
         return Machine.open(name)
     raise ParameterError(
         f"No machine {str(name)!r}: expected one of {', '.join(MACHINES)}, or a file that longtail "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from longtail.costs.machine import Machine, find_machine
 from longtail.costs.workload import Workload
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.inputs import MOST, is_whole
 from longtail.estimator.network import feature_sample_size
 
 __all__ = ["Choice", "CostPlan", "plan_cost"]
@@ -155,10 +156,12 @@ def plan_cost(
 
 
 def _check_workers(workers: Sequence[int]) -> None:
-    right = [isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in workers]
-    if not right or not all(right):
+    if not isinstance(workers, Iterable):
+        raise ParameterError(f"workers must be a list of whole numbers; got {workers!r}.")
+    right = [is_whole(n, 1, MOST) for n in workers]
+    if isinstance(workers, bytes) or not right or not all(right):
         raise ParameterError(
-            f"workers must be whole numbers ≥ 1, one or more; got {list(workers)!r}."
+            f"workers must be whole numbers ≥ 1 and ≤ {MOST:,}, one or more; got {list(workers)!r}."
         )
 
 

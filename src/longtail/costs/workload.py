@@ -11,12 +11,15 @@ import numpy as np
 
 from longtail.data.stream.counts import BUFFER_ROWS, LANES
 from longtail.errors import ParameterError
+from longtail.estimator.inputs import MOST_ROWS, is_whole
 from longtail.estimator.network import feature_sample_size
 from longtail.estimator.parameters import check_parameters, training_config
 from longtail.estimator.prepare import MOST_VALID_ROWS
 from longtail.training.schedules import draws_at, steps_at
 
 __all__ = ["Workload"]
+
+_MOST_ROWS = 1e15
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,19 @@ class Workload:
         return sum(self.parameters.values())
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def _check_sizes(rows: float, features: int, non_zeros: float) -> None:
     faults = []
-    if not rows >= 1:
-        faults.append(f"  rows must be a number ≥ 1; got {rows!r}")
-    if isinstance(features, bool) or not isinstance(features, int) or features < 2:
-        faults.append(f"  features must be a whole number ≥ 2; got {features!r}")
-    elif not 0 < non_zeros <= features:
+    if not _is_real(rows) or not 1 <= rows <= _MOST_ROWS:
+        faults.append(f"  rows must be a number ≥ 1 and ≤ {_MOST_ROWS:g}; got {rows!r}")
+    if not is_whole(features, 2, MOST_ROWS):
+        faults.append(
+            f"  features must be a whole number ≥ 2 and ≤ {MOST_ROWS:,}; got {features!r}"
+        )
+    elif not _is_real(non_zeros) or not 0 < non_zeros <= features:
         faults.append(f"  non_zeros, of a row, must be > 0 and ≤ {features:,}; got {non_zeros!r}")
     if faults:
         raise ParameterError("\n".join(["These sizes cannot be planned for:", *faults]))

@@ -25,7 +25,8 @@ def bow_matrix(
     corpus
         Documents, each an iterable of pairs; gone through once.
     id2word
-        The word of each id, as gensim's Dictionary has it, or words in the order of their ids.
+        The word of each id, as gensim's Dictionary and its token2id have it, or words in the
+        order of their ids. Ids may have gaps: every word has a column, in the order of the ids.
         None: ids are column numbers.
 
     Returns
@@ -69,9 +70,29 @@ def _words(
     """Return the word of each id, by ascending id."""
     if id2word is None:
         return None
-    if isinstance(id2word, Mapping) or hasattr(id2word, "keys"):
-        return {int(key): id2word[key] for key in sorted(id2word.keys())}
-    return dict(enumerate(id2word))
+    ids: Any = getattr(id2word, "keys", None)
+    if ids is None:
+        if isinstance(id2word, str | bytes) or not hasattr(id2word, "__iter__"):
+            raise DataError(f"id2word must be the word of every id; got {id2word!r:.60}.")
+        return dict(enumerate(id2word))  # type: ignore[arg-type]
+    pairs: list[tuple[Any, Any]] = [(key, id2word[key]) for key in ids()]
+    if pairs and all(isinstance(k, str) and not isinstance(v, str) for k, v in pairs):
+        pairs = [(identifier, word) for word, identifier in pairs]  # its token2id
+    words = {_identifier(key): word for key, word in pairs}
+    if len(words) < len(pairs):
+        raise DataError("id2word gives an id to several words; expected one word an id.")
+    return dict(sorted(words.items()))
+
+
+def _identifier(key: Any) -> int:
+    """An id; JSON makes text of it."""
+    try:
+        whole = int(key)
+        if (isinstance(key, str) or whole == key) and 0 <= whole <= np.iinfo(np.int32).max:
+            return whole
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DataError(f"id2word holds the id {key!r:.60}; expected whole numbers from 0.")
 
 
 def _pairs(document: Any, row: int) -> Iterable[Any]:

@@ -19,6 +19,7 @@ import platformdirs
 import polars as pl
 
 from longtail.data.docstrings import Source
+from longtail.data.files import POLARS_FAULTS
 from longtail.errors import ParameterError
 
 __all__ = ["CorpusCache", "cache_folder", "without_cycle_collection"]
@@ -102,7 +103,7 @@ class CorpusCache:
             return None
         try:
             frame = pl.read_parquet(path, glob=False)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except POLARS_FAULTS as error:
             _LOG.warning("The cache '%s' is damaged (%s) and is made anew.", path, error)
             return None
         return frame if dict(frame.schema) == dict(self.schema) and len(frame) else None
@@ -114,7 +115,7 @@ class CorpusCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             frame.write_parquet(partial)
             os.replace(partial, path)
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except POLARS_FAULTS as error:
             _LOG.warning("The %s cannot be cached in '%s': %s.", self.name, path.parent, error)
             with suppress(OSError):
                 partial.unlink()

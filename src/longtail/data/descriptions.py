@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from longtail.data.counts import CountMatrix
+from longtail.data.files import as_path
 from longtail.data.formats import FORMATS, resolve_format
 from longtail.data.tables import TableFile, open_table
 from longtail.data.vocabulary import Vocabulary
@@ -45,7 +46,7 @@ def read_descriptions(
     DataError
         If the file is no such table, or describes a feature twice and not alike.
     """
-    path = Path(path)
+    path = as_path(path)
     table = _open(path, encoding)
     pair = table.load(list(_columns(table)))
     features, texts = pair.to_series(0).cast(pl.String), pair.to_series(1).cast(pl.String)

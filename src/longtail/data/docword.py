@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 
 from longtail.data.counts import CountMatrix
 from longtail.data.entries import count_matrix
-from longtail.data.files import cannot_read, decode, read_bytes
+from longtail.data.files import POLARS_FAULTS, cannot_read, decode, read_bytes
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError
@@ -48,7 +48,7 @@ def read_docword(path: Path, settings: ReadSettings) -> CountMatrix:
         )
     except pl.exceptions.NoDataError:
         frame = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
-    except pl.exceptions.PolarsError as error:
+    except POLARS_FAULTS as error:
         raise cannot_read(path, error, "lines of: document word count") from error
     if frame.width != len(_COLUMNS):
         raise DataError(

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from longtail.data.surrogates import first_broken
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 
-__all__ = ["cannot_read", "decode", "numbered_lines", "read_bytes", "read_text"]
+__all__ = [
+    "POLARS_FAULTS",
+    "as_path",
+    "cannot_read",
+    "decode",
+    "numbered_lines",
+    "read_bytes",
+    "read_text",
+]
+
+POLARS_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""Errors of polars on files of others. A panic, as by an unknown time zone, is no `Exception`."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_LONGEST_REASON = 200
 
 
-def cannot_read(path: Path, error: Exception, expected: str) -> DataError:
+def as_path(path: Any, name: str = "path") -> Path:
+    """The path that the user gave.
+
+    Raises
+    ------
+    ParameterError
+        If it is no path, or an empty one; `name` is that of the argument.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ParameterError(
+            f"{name} must be the path of a file or a folder, as a string or a pathlib.Path; "
+            f"got {path!r}."
+        )
+    return Path(text)
+
+
+def cannot_read(path: Path | str, error: BaseException, expected: str) -> DataError:
     """Return an error about a file that a library refused to read."""
-    reason = str(error).strip().splitlines() or [type(error).__name__]
+    told = str(error).split('ErrString("')[-1].replace("\\n", "\n")  # what a panic quotes
+    lines = told.strip().splitlines() or [type(error).__name__]
+    reason = lines[0][:_LONGEST_REASON].rstrip(".")
     return DataError(
-        f"Cannot read '{path}': {reason[0]}. Expected {expected}; the file may be truncated or "
+        f"Cannot read '{path}': {reason}. Expected {expected}; the file may be truncated or "
         "of another format. Fetch it again, or name its format with format=."
     )
 
@@ -64,13 +99,17 @@ def decode(content: bytes, encoding: str, path: Path) -> str:
         text = content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        at = content[error.start : error.start + 1].hex()
+        wrong = f"0x{at}" if at else "the end"
         raise DataError(
             f"'{path}' is not text in {encoding}: line {line}, byte offset {error.start} "
-            f"({content[error.start]:#04x}) cannot be decoded. Save it as UTF-8, or pass its "
+            f"({wrong}) cannot be decoded. Save it as UTF-8, or pass its "
             "encoding, for instance encoding='latin-1'."
         ) from error
     except UnicodeError as error:  # utf-16 without its mark, and the like
         raise DataError(f"'{path}' is not text in {encoding}: {error}.") from error
+    except (LookupError, ValueError) as error:  # unknown, or from bytes to bytes, as zlib is
+        raise DataError(f"{encoding!r} is no encoding of text, such as 'utf-8'.") from error
     # Most encodings hold whole characters alone; utf-7 and unicode_escape may hold halves.
     lines = text.split("\n") if first_broken([text]) is not None else []
     broken = first_broken(lines)

@@ -14,7 +14,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from longtail.data.counts import CountMatrix
-from longtail.data.splits import split_rows
+from longtail.data.splits import check_seed, split_rows
 from longtail.errors import DataError, ParameterError
 
 __all__ = ["check_share", "split_edges", "split_fold_in", "split_items"]
@@ -47,7 +47,7 @@ def split_items(X: CountMatrix, share: float = 0.2, *, seed: int) -> Pair:
         If `share` or `seed` is out of range.
     """
     check_share(share)
-    _check_seed(seed)
+    check_seed(seed)
     held = np.zeros(X.nnz, dtype=bool)
     keys = X.row_keys()
     for row in range(X.n_rows):
@@ -119,7 +119,7 @@ def split_edges(X: CountMatrix, share: float = 0.2, *, seed: int) -> Pair:
         If X is not symmetric, names its rows and features differently, or has fewer than two edges.
     """
     check_share(share)
-    _check_seed(seed)
+    check_seed(seed)
     _check_symmetric(X)
     rows = np.repeat(np.arange(X.n_rows), np.diff(X.csr.indptr))
     columns = X.csr.indices.astype(np.int64)
@@ -162,11 +162,6 @@ def check_share(share: float) -> None:
     numeric = isinstance(share, int | float | np.floating) and not isinstance(share, bool)
     if not numeric or not 0 < share < 1:
         raise ParameterError(f"share must lie between 0 and 1; got {share!r}.")
-
-
-def _check_seed(seed: int) -> None:
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise ParameterError(f"seed must be a whole number ≥ 0; got {seed!r}.")
 
 
 def _check_symmetric(X: CountMatrix) -> None:

@@ -17,6 +17,7 @@ from longtail.data.counts import CountMatrix, Unseen
 from longtail.data.descriptions import describe
 from longtail.data.docword import read_docword
 from longtail.data.entries import NothingToCountError
+from longtail.data.files import as_path
 from longtail.data.formats import FORMATS, known_formats, resolve_format
 from longtail.data.h5ad import read_h5ad
 from longtail.data.interactions import count_long_table
@@ -117,7 +118,7 @@ def read_counts(
         If the file cannot be read as counts with these settings.
     """
     chosen = _settings_with(settings, fields)
-    path = Path(path)
+    path = as_path(path)
     chosen = replace(chosen, format=_format_for(path, chosen))
     counts = _read(path, chosen)
     if vocabulary is None:
@@ -193,7 +194,7 @@ def read_new(path: str | Path, settings: ReadSettings, vocabulary: Vocabulary) -
     DataError
         If the file cannot be read, or is of another kind than the training data.
     """
-    path = Path(path)
+    path = as_path(path)
     settings = replace(settings, format=_format_like(path, settings))
     try:
         counts = _read(path, settings)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -15,6 +15,8 @@ from longtail.errors import DataError
 
 __all__ = ["ReadSettings"]
 
+_MOST = 2**63 - 1  # counts of rows are held in 64 bits
+_LARGEST = sys.float_info.max
 _DEFAULT_TOKEN = r"(?u)\b\w\w+\b"
 
 
@@ -216,11 +218,12 @@ def _entry_faults(settings: ReadSettings) -> list[str]:
 
 def _is_number(value: object) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)  # type: ignore[arg-type]
+    return is_real and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return is_int and 1 <= value <= _MOST  # type: ignore[operator]
 
 
 def _optional_name(field: str, value: object) -> str:
@@ -265,6 +268,9 @@ def _limit_fault(field: str, value: object) -> str:
 def _encoding_fault(value: object) -> str:
     try:
         codecs.lookup(value)  # type: ignore[arg-type]
+        b"a".decode(value)  # type: ignore[arg-type]
+    except UnicodeDecodeError:  # as in UTF-16, whose characters have two bytes
+        return ""
     except (LookupError, TypeError, ValueError):
-        return f"encoding must be one that Python knows, such as 'utf-8', but is {value!r}"
+        return f"encoding must be one of text that Python knows, such as 'utf-8', but is {value!r}"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from longtail.data.counts import CountMatrix
 from longtail.data.hashing import rows_equal
 from longtail.errors import DataError, ParameterError
 
-__all__ = ["drop_duplicates", "duplicate_groups", "split_rows"]
+__all__ = ["check_seed", "drop_duplicates", "duplicate_groups", "split_rows"]
 
 
 def duplicate_groups(X: CountMatrix) -> npt.NDArray[np.int64]:
@@ -102,14 +102,15 @@ def split_rows(
     --------
     ``train, validation = split_rows(counts, [500], seed=0)``
     """
+    if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
+        raise ParameterError(f"sizes must be a list, such as [0.2]; got {sizes!r}.")
     wanted = [_n_rows(size, X.n_rows) for size in sizes]
     if sum(wanted) >= X.n_rows:
         raise ParameterError(
             f"The parts {list(sizes)} take {sum(wanted)} rows, but there are {X.n_rows}, and at "
             "least one must be left for the rest. Ask for smaller parts."
         )
-    if seed < 0:
-        raise ParameterError(f"seed must be 0 or more, but got {seed}.")
+    check_seed(seed)
     groups = duplicate_groups(X)
     group_sizes = np.bincount(groups)
     part_of_group = np.zeros(len(group_sizes), dtype=np.int64)
@@ -144,6 +145,12 @@ def _take(
         else:
             skipped.append(group)
     return taken, skipped
+
+
+def check_seed(seed: int) -> None:
+    """Raise a ParameterError unless `seed` is a whole number from 0 on."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ParameterError(f"seed must be a whole number ≥ 0; got {seed!r}.")
 
 
 def _n_rows(size: float | int, n_rows: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from longtail.data.files import cannot_read, decode, numbered_lines, read_bytes
+from longtail.data.files import POLARS_FAULTS, cannot_read, decode, numbered_lines, read_bytes
 from longtail.data.surrogates import check_names, check_paths, first_broken, mended
 from longtail.data.vocabulary import suggest_from
 from longtail.errors import DataError, DataWarning
@@ -137,13 +137,13 @@ def _open_parquet(path: Path) -> TableFile:
     try:
         scan = pl.scan_parquet(path, glob=False)
         columns = tuple(scan.collect_schema().names())
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except POLARS_FAULTS as error:
         raise cannot_read(path, error, expected) from error
 
     def load(names: Sequence[str]) -> pl.DataFrame:
         try:
             return scan.select(names).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except POLARS_FAULTS as error:
             raise cannot_read(path, error, expected) from error
 
     return TableFile(path, columns, None, load)
@@ -232,7 +232,7 @@ def _open_csv(path: Path, separator: str, encoding: str) -> TableFile:
             frame = pl.read_csv(
                 io.BytesIO(content), separator=separator, infer_schema=False, columns=wanted
             )
-        except pl.exceptions.PolarsError as error:
+        except POLARS_FAULTS as error:
             _find_broken_line(text, separator, path, len(columns))
             raise cannot_read(path, error, "a table with a header line") from error
         if len(columns) > 1 and frame[columns[-1]].null_count():

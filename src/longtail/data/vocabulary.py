@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from longtail.data.files import as_path
 from longtail.data.surrogates import check_names, first_broken
 from longtail.errors import DataError
 
@@ -182,7 +183,7 @@ class Vocabulary:
             If the file cannot be read, is not UTF-8, is empty, or has a blank or repeated
             line (the message gives the line number).
         """
-        path = Path(path)
+        path = as_path(path)
         try:
             raw = path.read_bytes()
         except OSError as error:

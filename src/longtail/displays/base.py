@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from longtail.data.files import as_path
 from longtail.errors import MissingExtraError, ParameterError
 from longtail.output_files import check_output_file, replacing
 
@@ -73,17 +74,17 @@ def check_plot_path(path: str | Path) -> str:
     MissingExtraError
         If Altair is not installed.
     """
+    path = as_path(path)
     kind = _plot_kind(path)
     check_output_file(path)
     return kind
 
 
-def _plot_kind(path: str | Path) -> str:
-    kind = Path(path).suffix.lstrip(".").lower()
+def _plot_kind(path: Path) -> str:
+    kind = path.suffix.lstrip(".").lower()
     if kind not in _FORMATS:
         raise ParameterError(
-            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got "
-            f"{Path(path).name!r}."
+            f"A plot is written as one of {', '.join(_FORMATS)}, by extension; got {path.name!r}."
         )
     altair()
     return kind
@@ -106,7 +107,7 @@ def save_plot(chart: Any, path: str | Path, *, scale: float = 2.0) -> Path:
     WriteError
         If the file cannot be written; an older one is unchanged.
     """
-    path = Path(path)
+    path = as_path(path)
     kind = _plot_kind(path)
     options: dict[str, Any] = {"png": {"scale_factor": scale}, "html": {"inline": True}}
     with replacing(path) as partial:

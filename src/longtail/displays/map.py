@@ -46,7 +46,7 @@ def project(vectors: Array, seed: int = 0) -> Array:
         metric="euclidean",  # of directions: a monotone function of the cosine distance
         perplexity=min(_PERPLEXITY, (len(directions) - 1) / 3),
         init=(start / spread * 1e-4).astype(np.float32),
-        random_state=seed,
+        random_state=seed % 2**32,  # as large as scikit-learn takes
         max_iter=750,
     ).fit_transform(directions.astype(np.float32))
     return result

@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from longtail.data.checks import MAX_COUNT
 from longtail.errors import ParameterError
 from longtail.estimator.inputs import row_totals
 from longtail.model import GenerativeModel
@@ -49,16 +50,28 @@ def sampled_rows(
     Raises
     ------
     ParameterError
-        If a total is no whole number; exposures that are given with the rows need not be.
+        If a total is no whole number (exposures that are given with the rows need not be), or
+        counts would be larger than float32 holds exactly.
     """
     likelihood = generative.likelihood
     if likelihood.exposed != "given" and not torch.equal(totals, totals.round()):
         wrong = totals[totals != totals.round()][0].item()
         raise ParameterError(f"totals must be whole numbers to draw rows; got {wrong!r}.")
+    if likelihood.exposed != "given" and totals.max() >= MAX_COUNT:
+        raise _too_large(f"a total of {totals.max().item():g}")
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for some in torch.split(likelihood.scaled(totals), chunk):
         z = generative.prior.sample(len(some), n_components, generator)
         logits = generative.decoder(z.to(device)).cpu()
+        if likelihood.exposed != "total" and not likelihood.mean(logits, some).max() <= MAX_COUNT:
+            raise _too_large("an expected count above that")
         parts.append(csr_array(likelihood.sample(logits, some, generator).numpy()))
     return csr_array(vstack(parts, format="csr"))
+
+
+def _too_large(got: str) -> ParameterError:
+    return ParameterError(
+        f"Rows are drawn with counts below {MAX_COUNT:,}, up to which float32 holds every whole "
+        f"number; got {got}. Lower totals."
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import warnings
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -30,6 +33,7 @@ from longtail.ops import FeatureSampler
 __all__ = [
     "build_network",
     "check_dtypes",
+    "check_memory",
     "feature_sample_size",
     "feature_sampler",
     "network_for",
@@ -116,6 +120,7 @@ def network_for(
     seed: int,
 ) -> HybridModel:
     """The network to fit to these rows: see `build_network`."""
+    check_memory(parameters, train.n_features)
     mean_total, sizes = float(train.totals.mean()), train.totals
     if train.exposure is not None:
         mean_total = float(train.totals.sum() / train.exposure.sum())
@@ -187,16 +192,55 @@ def resolve_device(name: str) -> torch.device:
     Raises
     ------
     ParameterError
-        If there is no such device.
+        If there is no such device, or it cannot compute.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the names that torch no longer uses
+            device = torch.device(name)
+        torch.ones(1, device=device).item()  # the device "meta" allocates, but has no values
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
+        reason = (str(error).splitlines() or [""])[0].split(". ")[0][:80]
         raise ParameterError(
-            f"device {name!r} is not available here ({str(error).splitlines()[0]}). "
-            "Use 'auto' or 'cpu'."
+            f"device {name!r} is not available here ({reason}). Use 'auto' or 'cpu'."
         ) from error
     return device
+
+
+def check_memory(parameters: Mapping[str, Any], n_features: int) -> None:
+    """Refuse a network that this machine cannot hold while it is trained.
+
+    Raises
+    ------
+    ParameterError
+        If weights, gradients and Adam's two moments need more than all of the memory.
+    """
+    needed = 4 * 4 * _n_weights(parameters, n_features)  # four float32 tensors of each shape
+    if needed > (available := _memory()):
+        sizes = ("n_components", "n_hidden", "encoder_layers", "decoder_layers")
+        raise ParameterError(
+            f"A network with {', '.join(f'{s}={parameters[s]}' for s in sizes)} and "
+            f"{n_features:,} features needs {needed / 1e9:,.1f} GB to be trained, and this "
+            f"machine has {available / 1e9:,.1f} GB. Lower n_hidden or n_components, or read "
+            "fewer features."
+        )
+
+
+def _n_weights(parameters: Mapping[str, Any], n_features: int) -> int:
+    """Entries of the weight matrices, which outnumber all other parameters."""
+    k, h = int(parameters["n_components"]), int(parameters["n_hidden"])
+    n_encoder, n_decoder = int(parameters["encoder_layers"]), int(parameters["decoder_layers"])
+    encoder = n_features * h + (n_encoder - 1) * h * h + 2 * h * k
+    if n_decoder == 0:
+        return encoder + n_features * k
+    return encoder + k * h + (n_decoder - 1) * h * h + n_features * h
+
+
+def _memory() -> float:
+    """Bytes of this machine's memory; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf

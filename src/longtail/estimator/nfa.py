@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from longtail.archive import write_archive
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.counts import CountsPolicy, Unseen
+from longtail.data.files import as_path
 from longtail.data.long_tables import refuse_long_table
 from longtail.data.settings import ReadSettings
 from longtail.data.stream import CountStream
@@ -26,7 +27,7 @@ from longtail.errors import DataError, DataWarning, NotFittedError
 from longtail.estimator.about import environment, fitted_html
 from longtail.estimator.exposures import GIVEN, take_exposures, typical_size
 from longtail.estimator.generating import expected_counts, sampled_rows
-from longtail.estimator.inputs import latent_vectors, row_totals, whole
+from longtail.estimator.inputs import MOST, MOST_ROWS, latent_vectors, row_totals, whole
 from longtail.estimator.network import check_dtypes, resolve_device
 from longtail.estimator.parameters import check_parameters, fit_parameters, training_config
 from longtail.estimator.prepare import require_values, unseen_notice
@@ -333,6 +334,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ParameterError, DataError, NonFiniteError, CheckpointError, ProcessError
         """
         self.check_parameters()
+        if checkpoint is not None:
+            checkpoint = as_path(checkpoint, "checkpoint")
         processes = OneProcess() if processes is None else processes
         seed = processes.broadcast(self._draw_seed())
         parameters = self.get_params(deep=False)
@@ -435,6 +438,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             With a line for every fault.
         """
         check_parameters(self.get_params(deep=False))
+        resolve_device(self.device)
 
     @neutral_torch()
     def set_fitted(
@@ -645,7 +649,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """How `evaluate` scores rows with these arguments."""
         return EvaluationSettings(
             refine=self._refine_settings(refine_steps),
-            samples=whole("samples", self.eval_samples if samples is None else samples, 1),
+            samples=whole("samples", self.eval_samples if samples is None else samples, 1, MOST),
             batch_size=int(self.batch_size),
             seed=whole("seed", self.seed_ if seed is None else seed, 0),
             completion=completion,
@@ -687,7 +691,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         X
             History: what each row has counts of.
         k
-            Items for each row.
+            Items for each row. A number above that of the items is cut to it.
         exclude_seen
             Leave out the items of a row's history.
         filter_items
@@ -791,7 +795,8 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         totals
             Total count of each row, or its exposure: a number or n of them; by default the median
             of the training rows, or 1 where z explains how many counts a row has. Exposures of the
-            kind that are given need not be whole numbers.
+            kind that are given need not be whole numbers. They are below 2²⁴, up to which
+            float32 holds every whole number.
         random_state
             Seed; a new one each time if not given.
 
@@ -800,7 +805,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         csr_array of shape (n_samples, V)
         """
         self.check_fitted()
-        n_samples = whole("n_samples", n_samples, 1)
+        n_samples = whole("n_samples", n_samples, 1, MOST_ROWS)
         likelihood = self.network_.generative.likelihood
         if totals is None:
             size = typical_size(self)
@@ -867,7 +872,7 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self.check_fitted()
         archive = to_archive(self)
-        write_archive(path, archive, check=lambda written: check_opens(written, archive))
+        write_archive(as_path(path), archive, check=lambda written: check_opens(written, archive))
 
     def check_fitted(self) -> None:
         """Check that there is a fitted state, in single precision.
@@ -929,5 +934,6 @@ class NonlinearFactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return bundle
 
     def _refine_settings(self, steps: int | None) -> RefineSettings:
-        steps = whole("refine_steps", self.eval_refine_steps if steps is None else steps, 0)
+        steps = self.eval_refine_steps if steps is None else steps
+        steps = whole("refine_steps", steps, 0, MOST)
         return RefineSettings(steps, self.parameters_["refine_method"], converge=True)

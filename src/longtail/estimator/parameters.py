@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from longtail.errors import ParameterError
+from longtail.estimator.inputs import MOST, MOST_ROWS, is_whole
 from longtail.features import FeatureKind
 from longtail.inference import RefineMethod, RefineSettings
 from longtail.model.likelihoods import LIKELIHOODS, Exposure, resolve_exposure
@@ -34,32 +35,34 @@ _STEPS, _STEPS_LATER = 6, 2
 # Enough that the best epoch is judged by the model and not by where the encoder starts.
 _VALID_STEPS = 20
 
+_MOST_LAYERS = 100
 
-def _whole(low: int) -> tuple[Check, str]:
+
+def _whole(low: int, high: int = MOST) -> tuple[Check, str]:
     return (
-        lambda v: isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= low,
-        f"a whole number ≥ {low}",
+        lambda v: is_whole(v, low, high),
+        f"a whole number ≥ {low} and ≤ {high:,}",
     )
 
 
 def _real(
-    low: float, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
+    low: float, high: float, *, open_low: bool = False, open_high: bool = False
 ) -> tuple[Check, str]:
     def ok(v: Any) -> Any:
-        if not isinstance(v, int | float | np.number) or isinstance(v, bool) or not np.isfinite(v):
+        if not isinstance(v, int | float | np.integer | np.floating) or isinstance(v, bool):
             return False
         return (low < v if open_low else low <= v) and (v < high if open_high else v <= high)
 
     text = f"a number {'>' if open_low else '≥'} {low:g}"
-    return ok, text + (f" and {'<' if open_high else '≤'} {high:g}" if np.isfinite(high) else "")
+    return ok, f"{text} and {'<' if open_high else '≤'} {high:g}"
 
 
 def _one_of(*values: str) -> tuple[Check, str]:
     return lambda v: isinstance(v, str) and v in values, "one of " + ", ".join(map(repr, values))
 
 
-def _whole_or(*words: str) -> tuple[Check, str]:
-    ok, text = _whole(1)
+def _whole_or(*words: str, high: int = MOST) -> tuple[Check, str]:
+    ok, text = _whole(1, high)
     return (
         lambda v: v in words if isinstance(v, str) else ok(v),
         f"{text} or " + " or ".join(map(repr, words)),
@@ -88,17 +91,17 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     "exposure": _one_of("auto", *get_args(Exposure)),
     "features": _one_of(*get_args(FeatureKind)),
     "n_hidden": _whole(1),
-    "encoder_layers": _whole(1),
-    "decoder_layers": _whole(0),
+    "encoder_layers": _whole(1, _MOST_LAYERS),
+    "decoder_layers": _whole(0, _MOST_LAYERS),
     "skip": (lambda v: isinstance(v, bool | np.bool_), "True or False"),
     "epochs": _whole(1),
-    "batch_size": _whole(1),
-    "learning_rate": _real(0, open_low=True),
+    "batch_size": _whole(1, MOST_ROWS),
+    "learning_rate": _real(0, 1, open_low=True),
     "lr_schedule": _one_of("cosine", "constant"),
-    "weight_decay": _real(0),
-    "output_epsilon": _real(0, open_low=True),
+    "weight_decay": _real(0, MOST),
+    "output_epsilon": _real(0, MOST, open_low=True),
     "feature_dropout": _real(0, 1, open_high=True),
-    "kl_weight": _real(0),
+    "kl_weight": _real(0, MOST),
     "kl_anneal": _real(0, 1),
     "refine_steps": (
         _is_schedule,
@@ -106,12 +109,12 @@ _CHECKS: dict[str, tuple[Check, str]] = {
     ),
     "refine_method": _one_of(*get_args(RefineMethod)),
     "importance_samples": _whole_or("auto"),
-    "refine_features": _whole_or("auto", "all"),
-    "theta_features": _whole_or("auto", "all"),
+    "refine_features": _whole_or("auto", "all", high=MOST_ROWS),
+    "theta_features": _whole_or("auto", "all", high=MOST_ROWS),
     "eval_refine_steps": _whole(0),
     "eval_samples": _whole(1),
     "validation_fraction": _real(0, 1, open_high=True),
-    "patience": _optional(_whole(1)),
+    "patience": _optional(_whole(1, MOST_ROWS)),
     "counts": _one_of("fractional", "strict"),
     "device": (lambda v: isinstance(v, str), "a device name such as 'auto', 'cpu' or 'cuda'"),
     "random_state": (
@@ -214,11 +217,14 @@ def refine_schedule(steps: Any, *, annealing_epochs: int = 0) -> RefineSchedule:
         later = ((annealing_epochs, _STEPS_LATER),) if annealing_epochs else ()
         pairs = ((0, _STEPS), *later)
     else:
-        pairs = tuple((int(e), int(m)) for e, m in steps)
+        pairs = tuple((e, m) for e, m in steps)
+        if isinstance(steps, bytes | Mapping | set):
+            raise TypeError("no pairs")
     epochs = [e for e, _ in pairs]
-    if not pairs or min(m for _, m in pairs) < 0 or epochs != sorted(set(epochs)) or epochs[0] < 0:
+    whole = all(is_whole(number, 0, MOST) for pair in pairs for number in pair)
+    if not pairs or not whole or epochs != sorted(set(epochs)):
         raise ValueError(steps)
-    return pairs
+    return tuple((int(e), int(m)) for e, m in pairs)
 
 
 def training_config(parameters: Mapping[str, Any], seed: int) -> TrainingConfig:

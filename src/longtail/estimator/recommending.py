@@ -8,7 +8,7 @@ ranked held-out items worse, with an encoder alone clearly so.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from longtail.data.long_tables import refuse_long_table
 from longtail.data.unseen import notice_numbers
 from longtail.errors import DataError, DataWarning, ParameterError
 from longtail.estimator.exposures import at_typical_exposure
-from longtail.estimator.inputs import whole
+from longtail.estimator.inputs import MOST_ROWS, whole
 from longtail.estimator.links import LinkScores, items_of
 from longtail.estimator.prepare import unseen_notice
 from longtail.estimator.recommendations import Recommendations
@@ -50,7 +50,8 @@ def recommend_rows(
 ) -> Recommendations:
     """The k best items of each row; see `NonlinearFactorAnalysis.recommend`."""
     counts, found = model.align(X)
-    k = whole("k", k, 1)
+    asked = whole("k", k, 1, MOST_ROWS)
+    k = min(asked, counts.n_features)
     allowed = allowed_items(model.vocabulary_, filter_items)
     scores = _scores(model, (X, counts), network, refine_steps, seed, progress)
     indices = np.empty((counts.n_rows, k), dtype=np.int64)
@@ -66,7 +67,7 @@ def recommend_rows(
         indices=indices,
         scores=np.exp(values),
         no_history=scores.empty,
-        short=(indices == NOTHING).any(1),
+        short=(indices == NOTHING).any(1) | (k < asked),
         unseen=unseen or found,
         vocabulary=model.vocabulary_,
     )
@@ -166,6 +167,10 @@ def allowed_items(vocabulary: Vocabulary, items: Any) -> npt.NDArray[np.bool_] |
     if items is None:
         return None
     n = len(vocabulary)
+    if not isinstance(items, Iterable):
+        raise ParameterError(
+            f"filter_items must be a list of names, column numbers or a mask; got {items!r}."
+        )
     listed: list[Any] = [items] if isinstance(items, str) else list(items)
     mask = np.zeros(n, dtype=bool)
     notice_numbers(vocabulary, listed, "filter_items")

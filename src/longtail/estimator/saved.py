@@ -11,6 +11,7 @@ import torch
 
 from longtail.archive import Archive, read_archive, require_same
 from longtail.data import Vocabulary
+from longtail.data.files import as_path
 from longtail.data.settings import ReadSettings
 from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import ArchiveError, LongtailError, ParameterError
@@ -46,7 +47,8 @@ def load(path: str | Path) -> NonlinearFactorAnalysis:
     ArchiveError
         If it is not a saved model, is damaged, altered, or of a newer format.
     """
-    return from_archive(read_archive(path), Path(path))
+    path = as_path(path)
+    return from_archive(read_archive(path), path)
 
 
 def saved_parameters(model: NonlinearFactorAnalysis) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def _opened(archive: Archive) -> NonlinearFactorAnalysis:
     if config["kind"] != _KIND:
         raise ValueError(f"kind is {config['kind']!r}")
     model = NonlinearFactorAnalysis(**_current(config))
-    model.check_parameters()
     _settle_device(model)
+    model.check_parameters()
     vocabulary = Vocabulary.saved(archive.vocabulary, archive.descriptions)
     if not config["named_features"]:
         vocabulary = Vocabulary.positional(len(vocabulary))
@@ -159,10 +161,11 @@ def _current(config: dict[str, Any]) -> dict[str, Any]:
 
 def _settle_device(model: NonlinearFactorAnalysis) -> None:
     """Let a model that was fitted on a device which is not here open all the same."""
-    try:
-        resolve_device(model.device)
-    except ParameterError:
-        model.set_params(device="auto")
+    if isinstance(model.device, str):
+        try:
+            resolve_device(model.device)
+        except ParameterError:
+            model.set_params(device="auto")
 
 
 def _restore(

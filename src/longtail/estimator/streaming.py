@@ -17,7 +17,7 @@ from longtail.data.stream import CountStream, StreamBatches, StreamStatistics
 from longtail.data.stream.held_out import training_rows
 from longtail.errors import DataWarning
 from longtail.estimator.exposures import refuse_streamed, take_exposures
-from longtail.estimator.network import build_network
+from longtail.estimator.network import build_network, check_memory
 from longtail.estimator.prepare import (
     NO_VALID_ROWS,
     aligned_valid,
@@ -66,6 +66,7 @@ def start_on_stream(
     """
     refuse_streamed(parameters["exposure"], stream)
     require_features(stream.n_features)
+    check_memory(parameters, stream.n_features)
     given = None
     if valid is not None:
         given, said = aligned_valid(_checked(valid, parameters), stream.vocabulary)

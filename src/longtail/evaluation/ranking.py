@@ -18,7 +18,7 @@ The two recalls agree where m ≤ k. Items that the row was inferred from are no
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -226,6 +226,8 @@ def _listed(cutoffs: Sequence[int]) -> str:
 def _checked_cutoffs(cutoffs: Sequence[int] | None, n_items: int) -> tuple[int, ...]:
     if cutoffs is None:
         return _default_cutoffs(n_items)
+    if not isinstance(cutoffs, Iterable):
+        raise ParameterError(f"cutoffs must be a list of whole numbers; got {cutoffs!r}.")
     wrong = [
         k
         for k in cutoffs

@@ -31,9 +31,9 @@ from torch import Tensor
 from longtail.data import CountMatrix, Vocabulary
 from longtail.displays import NeighborhoodDisplay
 from longtail.displays.base import table_html
-from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.estimator.exposures import at_typical_exposure
+from longtail.estimator.inputs import MOST_ROWS, whole
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.neighbors import NearestRows, unit
 from longtail.ops.ambient import neutral_torch
@@ -204,8 +204,7 @@ def ambiguous_features(
     NotFittedError, ParameterError
     """
     for name, value in (("top", top), ("k", k), ("candidates", candidates)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise ParameterError(f"{name} must be a whole number ≥ 1; got {value!r}.")
+        whole(name, value, 1, MOST_ROWS)
     model.check_fitted()
     if vectors is None:
         vectors = embeddings(model, seed=seed)

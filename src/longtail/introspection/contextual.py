@@ -14,6 +14,7 @@ from longtail.data import CountMatrix
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
 from longtail.estimator.exposures import at_typical_exposure
+from longtail.estimator.inputs import MOST, whole
 from longtail.introspection.closed_form import JacobianKind, feature_rows
 from longtail.introspection.feature_vectors import Embeddings, embeddings
 from longtail.introspection.judging import ContextualCorrelation, compare_correlations
@@ -73,8 +74,7 @@ def contextual_vectors(
         raise ParameterError(
             f"local must be in [0, 1] and place ≥ 0; got local={local!r}, place={place!r}."
         )
-    if samples < 1:
-        raise ParameterError(f"samples must be a whole number ≥ 1; got {samples!r}.")
+    samples = whole("samples", samples, 1, MOST)
     rows, _ = model.align(contexts)
     if rows.n_rows != len(features):
         raise DataError(f"{len(features)} features need as many contexts; got {rows.n_rows}.")

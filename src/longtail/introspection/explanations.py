@@ -35,8 +35,9 @@ from torch import Tensor
 
 from longtail.data import CountMatrix, Vocabulary
 from longtail.data.unseen import notice_numbers
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.inputs import MOST_ROWS, whole
 from longtail.introspection.closed_form import jacobian_at
 from longtail.model import GenerativeModel
 from longtail.ops import SparseRows
@@ -238,8 +239,7 @@ class _Point:
         mean: npt.NDArray[np.float32] | None = None,
     ) -> _Point:
         """Check what was given, and infer the row's posterior if its mean is not given."""
-        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
-            raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
+        whole("k", k, 1, MOST_ROWS)
         counts, _ = model.align(row)
         if counts.n_rows != 1:
             raise DataError(f"Expected one row of counts; got {counts.n_rows:,}. Pick one: X[[0]].")

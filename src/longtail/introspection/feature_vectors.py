@@ -19,9 +19,12 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from longtail.data import CountMatrix, Vocabulary
+from longtail.data.checks import MAX_COUNT
+from longtail.data.files import as_path
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
 from longtail.estimator.exposures import at_typical_exposure
+from longtail.estimator.inputs import whole
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.jacobians import jacobian
 from longtail.introspection.neighbors import Metric, NearestRows, check_metric, unit
@@ -134,8 +137,7 @@ class Embeddings:
         asked = [feature] if isinstance(feature, str) else list(feature)
         if not asked:
             raise ParameterError("neighbors needs at least one feature; got none.")
-        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
-            raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
+        k = min(whole("k", k, 1), len(self.vocabulary))
         rows = [self.vocabulary.index(name) for name in asked]
         own = self.vectors[rows]
         # Directions are averaged, so that a long vector does not decide alone; places as they are.
@@ -194,7 +196,7 @@ class Embeddings:
             If the extension is none of these, or two names become one.
         WriteError
         """
-        path = Path(path)
+        path = as_path(path)
         check_embeddings_path(path)
         if path.suffix in _TABLES:
             write_table(self.frame(), path)
@@ -282,7 +284,7 @@ def embeddings(
     """
     if metric is not None:
         check_metric(metric)
-    if power is not None and not 0 <= power <= 1:
+    if power is not None and not (_is_real(power) and 0 <= power <= 1):
         raise ParameterError(f"power must be in [0, 1]; got {power!r}.")
     names: tuple[str, ...] = ()
     if context is not None:
@@ -332,6 +334,10 @@ def context_posterior(
     return model.posterior(context_bag(model, context, count))
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating)
+
+
 def context_bag(
     model: NonlinearFactorAnalysis, context: Context | CountMatrix, count: float
 ) -> CountMatrix:
@@ -352,11 +358,11 @@ def context_bag(
     if isinstance(context, str):
         raise ParameterError(f"context must be a list of features; got the string {context!r}.")
     weights = dict(context) if isinstance(context, Mapping) else dict.fromkeys(context, count)
-    bad = [v for v in weights.values() if not (np.isfinite(v) and v > 0)]
+    bad = [v for v in weights.values() if not (_is_real(v) and 0 < v <= MAX_COUNT)]
     if not weights or bad:
         raise ParameterError(
             "A context needs at least one feature, each with a count above 0; got "
-            f"{repr(bad[0]) if bad else 'none'}."
+            f"{repr(bad[0]) if bad else 'none'}. A count is at most {MAX_COUNT:,}."
         )
     columns = [model.vocabulary_.index(name) for name in weights]
     shape = (1, len(model.vocabulary_))

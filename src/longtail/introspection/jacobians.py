@@ -17,6 +17,7 @@ import polars as pl
 from longtail.data import Vocabulary
 from longtail.errors import ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.inputs import MOST, whole
 from longtail.introspection.closed_form import JacobianKind, average_jacobian
 from longtail.introspection.latents import draw_latents
 from longtail.ops.ambient import neutral_torch
@@ -127,10 +128,8 @@ def jacobian(
     """
     if of not in get_args(JacobianKind):
         raise ParameterError(f"of must be one of {', '.join(get_args(JacobianKind))}; got {of!r}.")
-    for name, value, low in (("samples", samples, 1), ("seed", seed, 0)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
-            raise ParameterError(f"{name} must be a whole number ≥ {low}; got {value!r}.")
-    latents = draw_latents(model, at, samples=int(samples), seed=int(seed))
+    samples, seed = whole("samples", samples, 1, MOST), whole("seed", seed, 0)
+    latents = draw_latents(model, at, samples=samples, seed=seed)
     total = len(latents.points)
     generative = model.network_.generative
     decoder = generative.decoder

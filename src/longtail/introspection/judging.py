@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy.stats import rankdata, spearmanr
 
 from longtail.data import Vocabulary
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
+from longtail.estimator.inputs import whole
 from longtail.introspection.feature_vectors import Embeddings
 from longtail.introspection.neighbors import Metric
 
@@ -177,8 +178,7 @@ def class_precision(
     DataError
         If fewer than k + 1 features have a class, or no query has.
     """
-    if k < 1:
-        raise ParameterError(f"k must be a whole number ≥ 1; got {k!r}.")
+    k = whole("k", k, 1)
     names = [name for name in embeddings.vocabulary if name in classes]
     if len(names) <= k:
         raise DataError(f"{len(names)} features have a class; precision at {k} needs {k + 1}.")

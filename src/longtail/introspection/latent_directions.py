@@ -21,6 +21,7 @@ from longtail.data import CountMatrix, Vocabulary
 from longtail.data.vocabulary import LINE_LABEL
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis
+from longtail.estimator.inputs import MOST_ROWS, whole
 from longtail.introspection.closed_form import JacobianKind
 from longtail.introspection.coherence import CoOccurrence, topic_diversity
 from longtail.introspection.jacobians import Jacobian, jacobian
@@ -264,8 +265,8 @@ def directions(
     NotFittedError, ParameterError, DataError
     """
     for name, value in (("top", top), ("words", words)):
-        if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
-            raise ParameterError(f"{name} must be a whole number ≥ 1; got {value!r}.")
+        if name == "words" or value is not None:
+            whole(name, value, 1, MOST_ROWS)
     if by not in ("varimax", "singular", "dimension"):
         raise ParameterError(f"by must be 'varimax', 'singular' or 'dimension'; got {by!r}.")
     counts = None

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from longtail.data import CountMatrix, split_items
 from longtail.data.counts import Unseen
 from longtail.displays import project
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
 from longtail.estimator import NonlinearFactorAnalysis, Posterior
+from longtail.estimator.inputs import whole
 from longtail.evaluation import Evaluation, Ranking, rank_scores
 from longtail.introspection import (
     Ambiguities,
@@ -70,9 +71,7 @@ class ReportSettings:
     def __post_init__(self) -> None:
         """Check the fields."""
         for name, low in (("max_rows", 1), ("points", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
-                raise ParameterError(f"{name} must be a whole number ≥ {low}; got {value!r}.")
+            whole(name, getattr(self, name), low)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from typing import Any
 
 import polars as pl
 
+from longtail.data.files import as_path
 from longtail.displays import Figure, save_plot
 from longtail.displays.base import TABLE_ROWS, altair, drawn, shortened, table_html
 from longtail.errors import MissingExtraError, ParameterError
@@ -125,7 +126,7 @@ class Report:
         ------
         ParameterError, WriteError, MissingExtraError
         """
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
         written = []
         for name, figure in self.figures.items():
             written.append(save_plot(figure.plot(), folder / f"{name}.{kind}"))
@@ -149,7 +150,7 @@ def check_report_path(path: str | Path) -> Path:
     ------
     ParameterError, MissingExtraError
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"A report is written as .html; got {path.name!r}.")
     require_extra()

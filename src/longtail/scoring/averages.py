@@ -160,7 +160,7 @@ def quantiles(
     Parameters
     ----------
     chunks
-        Called for each pass; yields the numbers, none of them NaN.
+        Called for each pass; yields the numbers, all of them finite.
     """
     places = [share * (n - 1) for share in shares]
     ranks = sorted({r for place in places for r in (math.floor(place), math.ceil(place))})
@@ -183,10 +183,13 @@ def quantiles(
             smaller = int(before[at - 1]) if at else 0
             found[rank] = ((leading << _DIGIT) | at, left - smaller)
     value = {rank: _number(bits) for rank, (bits, _) in found.items()}
-    return [
-        value[math.floor(p)] + (value[math.ceil(p)] - value[math.floor(p)]) * (p - math.floor(p))
-        for p in places
-    ]
+    return [_between(value[math.floor(p)], value[math.ceil(p)], p - math.floor(p)) for p in places]
+
+
+def _between(low: float, high: float, share: float) -> float:
+    """The point at this share of the way, from the nearer end, as NumPy does: equal to the bit."""
+    gap = high - low
+    return low + gap * share if share < 0.5 else high - gap * (1 - share)
 
 
 def _ordered_bits(values: Array) -> npt.NDArray[np.uint64]:

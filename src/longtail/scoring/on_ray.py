@@ -19,11 +19,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longtail.archive import FORMAT_VERSION, Archive
 from longtail.errors import MissingExtraError, ParameterError, ScoringError
-from longtail.estimator.inputs import whole
+from longtail.estimator.inputs import MOST, whole
 from longtail.estimator.saved import to_archive
 from longtail.scoring.job import Job
 from longtail.scoring.ray_workers import KINDS, Ledger, Record, Scorer
@@ -72,11 +73,12 @@ class RayEngine:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        whole("cpus", self.cpus, 1)
-        whole("attempts", self.attempts, 1)
+        whole("cpus", self.cpus, 1, MOST)
+        whole("attempts", self.attempts, 1, MOST)
         if self.workers is not None:
-            whole("workers", self.workers, 1)
-        if self.block_timeout is not None and not self.block_timeout > 0:
+            whole("workers", self.workers, 1, MOST)
+        timeout = self.block_timeout
+        if timeout is not None and not (isinstance(timeout, Real) and timeout > 0):
             raise ParameterError(f"block_timeout must be above 0 s; got {self.block_timeout!r}.")
 
     def run(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longtail.data.files import as_path
 from longtail.data.stream import ParquetDataset
 from longtail.data.stream.files import is_url
 from longtail.data.unseen import no_names_error
@@ -200,7 +201,7 @@ def _folder(out: str | Path) -> Path:
             f"The output must be a folder that this machine can write to; got the URL {out}. Data "
             "may be read from one."
         )
-    return Path(out).expanduser().absolute()
+    return as_path(out, "out").expanduser().absolute()
 
 
 def _from_anywhere(dataset: ParquetDataset) -> ParquetDataset:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from longtail.data import CountMatrix
-from longtail.estimator.inputs import whole
+from longtail.estimator.inputs import MOST, MOST_ROWS, whole
 from longtail.estimator.recommending import allowed_items
 from longtail.evaluation import EvaluationSettings
 from longtail.evaluation.row_scores import RowScores
@@ -121,7 +121,7 @@ class Recommend:
     def check(self, model: NonlinearFactorAnalysis) -> None:
         """See `Task`."""
         _check_numbers(self)
-        whole("k", self.k, 1)
+        whole("k", self.k, 1, MOST_ROWS)
         allowed_items(model.vocabulary_, self.filter_items)
 
     def score(
@@ -136,7 +136,7 @@ class Recommend:
             refine_steps=self.refine_steps,
             seed=self.seed,
         )
-        place = pl.Series("place", np.repeat(np.arange(len(found)), self.k))
+        place = pl.Series("place", np.repeat(np.arange(len(found)), found.indices.shape[1]))
         listed = [c for c in ("item", "description", "score") if c in found.frame().columns]
         table = (
             found.frame()
@@ -244,7 +244,7 @@ def _columns(
 
 
 def _check_numbers(task: Transform | Recommend) -> None:
-    for name in ("refine_steps", "seed"):
-        value = getattr(task, name)
-        if value is not None:
-            whole(name, value, 0)
+    if task.refine_steps is not None:
+        whole("refine_steps", task.refine_steps, 0, MOST)
+    if task.seed is not None:
+        whole("seed", task.seed, 0)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -33,6 +34,7 @@ T = TypeVar("T")
 TIMEOUT = 600.0
 """Seconds in which a process must come to what all do together."""
 
+_LONGEST_TIMEOUT = 1e9
 _WEEK = timedelta(days=7)
 
 
@@ -68,8 +70,11 @@ def join_processes(device: str = "auto", *, timeout: float = TIMEOUT) -> Process
     ParameterError
         If `timeout` is no number above 0.
     """
-    if not timeout > 0:
-        raise ParameterError(f"timeout must be a number of seconds above 0; got {timeout!r}.")
+    if not isinstance(timeout, Real) or not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise ParameterError(
+            f"timeout must be a number of seconds above 0 and ≤ {_LONGEST_TIMEOUT:g}; "
+            f"got {timeout!r}."
+        )
     launched = _launched(os.environ)
     if launched is None:
         return OneProcess()

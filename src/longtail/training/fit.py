@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -100,7 +101,7 @@ def fit(
     ParameterError
         If `checkpoint_every` is no number from 0 on.
     """
-    if not checkpoint_every >= 0:
+    if not isinstance(checkpoint_every, Real) or not checkpoint_every >= 0:
         raise ParameterError(
             f"checkpoint_every must be a number of seconds, 0 or more; got {checkpoint_every!r}."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,11 +12,12 @@ import numpy as np
 
 from longtail.archive import check_replaceable
 from longtail.data import CountMatrix
+from longtail.data.files import as_path
 from longtail.data.long_tables import refuse_long_table
 from longtail.errors import DataError, ParameterError
 from longtail.estimator import NonlinearFactorAnalysis, load
 from longtail.estimator.exposures import take_exposures
-from longtail.estimator.inputs import whole
+from longtail.estimator.inputs import MOST, whole
 from longtail.estimator.prepare import TrainingRows, prepare, require_values
 from longtail.presets import find_preset
 from longtail.tuning.metrics import get_metric
@@ -134,7 +134,7 @@ def tune(
         "fixed": {name: repr(value) for name, value in base.items() if name != "verbose"},
         "seed": seed,
     }
-    folder = None if storage is None else Path(storage)
+    folder = None if storage is None else as_path(storage, "storage")
     if folder is not None:
         check_replaceable(folder / _MODEL)
     run = TrialRun(
@@ -268,11 +268,11 @@ def _check_budget(minutes: Any, trials: Any) -> None:
     if minutes is None and trials is None:
         raise ParameterError("Give minutes, trials or both: a search has no end of its own.")
     if minutes is not None and not (
-        isinstance(minutes, int | float | np.number) and math.isfinite(minutes) and minutes > 0
+        isinstance(minutes, int | float | np.number) and 0 < minutes <= MOST
     ):
-        raise ParameterError(f"minutes must be a number > 0; got {minutes!r}.")
+        raise ParameterError(f"minutes must be a number > 0 and ≤ {MOST:,}; got {minutes!r}.")
     if trials is not None:
-        whole("trials", trials, 1)
+        whole("trials", trials, 1, MOST)
 
 
 def _first(space: Mapping[str, Dimension], start: Mapping[str, Any]) -> dict[str, Any]:

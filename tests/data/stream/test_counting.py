@@ -11,9 +11,10 @@ from longtail.data.stream import open_stream
 from longtail.data.stream.tally import FeatureTally
 from longtail.errors import CorruptBlockError, DataError, DataWarning, ParameterError
 from tests.data.stream.streams import random_texts, stream_of, write_texts
+from tests.profiles import examples
 
 repeated = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 limits = st.fixed_dictionaries(
     {
@@ -70,7 +71,6 @@ def test_a_common_feature_is_found_among_more_than_memory_holds(tmp_path):
     assert {"common", "fair"} <= set(stream.vocabulary)
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(st.lists(st.integers(0, 30), max_size=6), min_size=1, max_size=60),
     most=st.integers(1, 12),

@@ -14,6 +14,7 @@ from scipy.sparse import vstack
 from longtail.data import ReadSettings, Vocabulary, read_counts
 from longtail.data.stream import ParquetDataset
 from longtail.errors import CorruptBlockError, DataError, MissingExtraError
+from tests.profiles import examples
 
 words = st.sampled_from(["kernel", "tree", "Signal", "the", "x", "", "é1", "a b c", "42"])
 texts = st.lists(st.one_of(st.none(), st.lists(words, max_size=5).map(" ".join)), min_size=1)
@@ -25,7 +26,7 @@ cells = st.lists(
     min_size=1,
 )
 repeated = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

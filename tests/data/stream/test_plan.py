@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.data.stream.plan import lane_windows, n_batches, piece_starts
@@ -11,7 +11,6 @@ from longtail.errors import ParameterError
 block_sizes = st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(lambda s: sum(s) >= 6)
 
 
-@settings(deadline=None)
 @given(
     sizes=block_sizes, seed=st.integers(0, 9), lanes=st.integers(1, 6), buffer=st.integers(1, 50)
 )
@@ -52,7 +51,6 @@ def test_epochs_and_seeds_differ():
     assert window.order(0, 0).tolist() != window.order(0, 1).tolist()
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 500), size=st.integers(1, 60), lanes=st.integers(1, 6))
 def test_batches_have_rows_of_every_lane(n, size, lanes):
     if n < lanes:

@@ -10,10 +10,11 @@ from longtail.data.stream.held_out import RowLottery
 from longtail.data.stream.row_totals import RowTotals
 from longtail.features import FeatureTransform
 from tests.data.stream.streams import random_texts, statistics_of, stream_of, write_texts
+from tests.profiles import examples
 
 KINDS = ("tfidf", "l1", "log1p", "binary")
 repeated = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -92,7 +93,6 @@ def test_few_candidates_are_in_memory(tmp_path):
     assert found.rows.n_rows == 20
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0.5, 1e6), min_size=1, max_size=60),
     st.lists(st.integers(1, 9), min_size=1, max_size=9),

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from longtail.data.counts import CountMatrix, Unseen
+from longtail.data.files import POLARS_FAULTS, as_path, cannot_read
 from longtail.data.formats import FORMATS
 from longtail.data.interactions import entries_in_lines
 from longtail.data.read import check_applicable, count_part
@@ -121,6 +122,7 @@ class ParquetDataset:
             If pyarrow is missing.
         """
         check_field_names(fields)
+        as_path(path)  # a URL is no path, but looks like one
         path = os.fspath(path)
         path = path if is_url(path) else os.path.expanduser(path)
         chosen = _for_parquet(replace(settings or ReadSettings(), **fields), path)
@@ -176,7 +178,10 @@ def _part(block: BlockInfo, columns: tuple[str, ...]) -> TableFile:
     def load(names: Sequence[str]) -> pl.DataFrame:
         with _opened(block.file, block.place) as file, reading(block.place):
             table = file.read_row_group(block.row_group, columns=list(names), use_threads=False)
-        frame = pl.from_arrow(table)
+        try:
+            frame = pl.from_arrow(table)
+        except POLARS_FAULTS as error:
+            raise cannot_read(block.file, error, "columns that polars reads") from error
         assert isinstance(frame, pl.DataFrame)
         return frame.select(names)
 

@@ -32,7 +32,7 @@ class FeatureTally:
     """
 
     def __init__(self, most: int) -> None:
-        if most < 1:
+        if not isinstance(most, int) or most < 1:
             raise ParameterError(f"max_candidates must be 1 or more, but got {most}.")
         self._most = most
         self._codes: dict[str, int] = {}

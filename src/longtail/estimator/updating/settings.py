@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from longtail.errors import ParameterError
+from longtail.estimator.inputs import MOST, MOST_ROWS, is_whole
 
 __all__ = ["UpdateSettings"]
 
@@ -34,15 +35,17 @@ class UpdateSettings:
         """Check all at once."""
         rate, seed = self.learning_rate, self.seed
         faults = {
-            "epochs must be a whole number ≥ 0": _whole(self.epochs, 0),
-            "learning_rate must be a number > 0, or None": rate is None
-            or (_number(rate) and 0 < float(rate) < np.inf),
+            f"epochs must be a whole number ≥ 0 and ≤ {MOST:,}": is_whole(self.epochs, 0, MOST),
+            "learning_rate must be a number > 0 and ≤ 1, or None": rate is None
+            or (_number(rate) and 0 < rate <= 1),
             "grow must be True, False, or a whole number ≥ 1": isinstance(self.grow, bool)
-            or _whole(self.grow, 1),
-            "min_df must be a whole number ≥ 1": _whole(self.min_df, 1),
+            or is_whole(self.grow, 1),
+            f"min_df must be a whole number ≥ 1 and ≤ {MOST_ROWS:,}": is_whole(
+                self.min_df, 1, MOST_ROWS
+            ),
             "idf must be 'keep' or 'update'": self.idf in ("keep", "update"),
             "forget must be a number from 0 to 1": _number(self.forget) and 0 <= self.forget <= 1,
-            "seed must be a whole number ≥ 0, or None": seed is None or _whole(seed, 0),
+            "seed must be a whole number ≥ 0, or None": seed is None or is_whole(seed, 0),
         }
         wrong = [
             f"  {text}; got {getattr(self, text.split()[0])!r}"
@@ -54,10 +57,5 @@ class UpdateSettings:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _whole(value: Any, low: int) -> bool:
-    return (
-        isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= low)
-    )
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    return is_real and not isinstance(value, bool)
