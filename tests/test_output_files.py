@@ -263,6 +263,8 @@ OWN_WAY = {
     "costs/calibrate.py": "a temporary file that measures the disk",
     "cli/output.py": "the null device",
     "terminal.py": "the null device",
+    "output_files.py": "a file without a name, to see whether a folder can be written to",
+    "folders.py": "the file that a lock is on",
 }
 WRITE_METHODS = {"write_text", "write_bytes", "write_csv", "write_parquet", "write_h5ad", "to_csv"}
 TEMPORARY = {"NamedTemporaryFile", "TemporaryFile", "mkstemp"}

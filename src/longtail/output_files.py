@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -193,7 +194,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _try_to_write_in(folder: Path, name: str) -> None:
-    """Make and remove a file in the folder, or in the nearest parent that is there."""
+    """Make a file in the folder, or in the nearest parent that is there, and remove it."""
     there, missing = folder, [name]
     while _stat(there) is None:
         missing.append(there.name)
@@ -202,7 +203,8 @@ def _try_to_write_in(folder: Path, name: str) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"'{there}' is not a folder")
     for part in missing:
         _stat(there / part)  # a name may be too long
-    _new_file(there).unlink()
+    # Without a name where the system can: a kill leaves nothing.
+    tempfile.TemporaryFile(dir=there).close()
 
 
 def _reason(error: OSError) -> str:

@@ -55,7 +55,7 @@ def model():
 @pytest.mark.parametrize("name", ["texts.txt", "texts.csv", "texts.jsonl"])
 def test_half_a_surrogate_pair_is_no_text(tmp_path, name):
     (tmp_path / name).write_bytes(b"text\n+2D0- aa\n")
-    with pytest.raises(DataError, match=r"is not text in utf-7: .*surrogates not allowed"):
+    with pytest.raises(DataError, match=r"is not text in utf-7: line 2 holds half a character"):
         lt.read_counts(tmp_path / name, encoding="utf-7", text_column=None)
 
 

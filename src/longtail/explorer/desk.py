@@ -24,7 +24,7 @@ from longtail.explorer.reading import RowReader
 from longtail.explorer.refining import Refined, RefineHow, RefineJob, refine_jobs
 from longtail.explorer.rows import PlacedRows
 from longtail.explorer.search import FeatureSearch
-from longtail.ops.ambient import float32_products
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["Desk"]
 
@@ -99,7 +99,7 @@ class Desk:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Serve requests within; rows are placed meanwhile."""
-        with _single_threaded(), float32_products():
+        with _single_threaded():
             async with self._open():
                 yield
 
@@ -139,7 +139,7 @@ class Desk:
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, work, *arguments)
+            return await loop.run_in_executor(self._thread, neutral_torch()(work), *arguments)
         finally:
             self._waiting -= 1
 

@@ -18,6 +18,7 @@ from longtail.estimator import NonlinearFactorAnalysis
 from longtail.evaluation.bounds import score_posterior
 from longtail.evaluation.evaluate import make_batches
 from longtail.inference import GaussianPosterior, RefineSettings, Rows, refine
+from longtail.ops.ambient import neutral_torch
 
 __all__ = ["RefineHow", "RefineJob", "Refined", "refine_jobs", "refine_rows"]
 
@@ -118,6 +119,7 @@ def refine_jobs(model: NonlinearFactorAnalysis, jobs: Sequence[RefineJob]) -> li
     return [answers[i] for i in range(len(jobs))]
 
 
+@neutral_torch()
 @torch.no_grad()
 def refine_rows(model: NonlinearFactorAnalysis, counts: CountMatrix, how: RefineHow) -> Refined:
     """Infer rows, watching the bound on the way.
