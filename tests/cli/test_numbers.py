@@ -39,7 +39,9 @@ def numeric_options(command):
     for name, parameter in inspect.signature(COMMANDS[command], eval_str=True).parameters.items():
         kind, *rest = get_args(parameter.annotation) or (None,)
         option = next((info for info in rest if isinstance(info, OptionInfo)), None)
-        if option is None or not ("int" in str(kind) or "float" in str(kind) or option.parser):
+        if option is None or "Path" in str(kind):
+            continue
+        if not ("int" in str(kind) or "float" in str(kind) or option.parser):
             continue
         named = [text for text in option.param_decls or () if text.startswith("--")]
         yield (named or ["-k" if option.param_decls else "--" + name.replace("_", "-")])[0]
