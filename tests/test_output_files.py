@@ -220,6 +220,12 @@ def test_paths_that_cannot_be_written(check, fault, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_model_whose_checkpoints_would_have_too_long_a_name(tmp_path):
+    check_output_folder(tmp_path / ("x" * 244), replaced=True)
+    with pytest.raises(ParameterError, match="File name too long"):
+        check_output_folder(tmp_path / ("x" * 245), replaced=True)
+
+
 @pytest.mark.parametrize("name", ["", "a\0b", "a\ud83d"])
 def test_names_that_no_file_can_have(name):
     with pytest.raises(ParameterError):

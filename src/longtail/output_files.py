@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_output_file", "check_output_folder", "replacing", "write_table", "write_text"]
 
+_CHECKPOINT_ENDING = ".checkpoint"
 # Open files under another name: renaming would take them away from whoever holds them.
 _OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 
@@ -130,7 +131,9 @@ def check_output_folder(path: str | Path, *, replaced: bool = False) -> None:
                 f"'{path}' cannot be replaced as a whole. Give the folder a name of its own, such "
                 "as model/."
             )
-        _try_to_write_in(folder.parent if replaced else folder, folder.name)
+        # Checkpoints stand beside a model: no other name there is as long.
+        name = f"{folder.name}{_CHECKPOINT_ENDING}" if replaced else folder.name
+        _try_to_write_in(folder.parent if replaced else folder, name)
 
 
 @contextmanager

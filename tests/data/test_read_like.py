@@ -233,3 +233,12 @@ def test_missing_texts_are_counted_here_too(tmp_path, texts):
     with pytest.warns(DataWarning, match="1 of 2 texts"):
         counts, _ = read_like(path, texts.settings, texts.vocabulary)
     assert counts.totals.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("setting", ["text_column", None])
+def test_columns_are_listed_within_reason(tmp_path, setting):
+    frame = pl.DataFrame({"x" * 5000: ["a b"], **{f"c{i}": ["a b"] for i in range(500)}})
+    path = write(tmp_path / "wide.parquet", frame)
+    with pytest.raises(DataError, match=r"'c18' and 481 more") as error:
+        read_counts(path, **({} if setting is None else {setting: "absent"}))
+    assert len(str(error.value)) < 700

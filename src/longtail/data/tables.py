@@ -20,7 +20,19 @@ from longtail.data.surrogates import check_names, check_paths, first_broken, men
 from longtail.data.vocabulary import suggest_from
 from longtail.errors import DataError, DataWarning
 
-__all__ = ["TableFile", "open_table", "tidy_ids"]
+__all__ = ["TableFile", "column_names", "open_table", "tidy_ids"]
+
+_COLUMNS_SHOWN, _LONGEST_NAME = 20, 80
+
+
+def column_names(columns: Sequence[str]) -> str:
+    """List the columns for an error message; in a file of another format they may be very long."""
+    shown = [
+        repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+        for name in columns[:_COLUMNS_SHOWN]
+    ]
+    others = len(columns) - len(shown)
+    return ", ".join(shown) + (f" and {others:,} more" if others else "")
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class TableFile:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise DataError(
             f"'{self.path}' has no column {name!r} (from {setting}).{hint} "
-            f"Its columns: {', '.join(map(repr, self.columns))}."
+            f"Its columns: {column_names(self.columns)}."
         )
 
     def place(self, row: int) -> str:

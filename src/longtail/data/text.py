@@ -17,7 +17,7 @@ from longtail.data.files import decode, numbered_lines, read_bytes, read_text
 from longtail.data.formats import named_format
 from longtail.data.settings import ReadSettings
 from longtail.data.surrogates import first_broken
-from longtail.data.tables import TableFile, tidy_ids
+from longtail.data.tables import TableFile, column_names, tidy_ids
 from longtail.data.vocabulary import Vocabulary
 from longtail.errors import DataError, DataWarning
 
@@ -244,7 +244,7 @@ def text_column(table: TableFile, settings: ReadSettings) -> str:
         f"Which column of '{table.path}' holds the texts? Looked for one called "
         f"{', '.join(TEXT_COLUMNS)} and found {found}. Pass text_column=, or, for a long table "
         "of (row, feature, count) entries, row_column= and feature_column=. "
-        f"Its columns: {', '.join(map(repr, table.columns))}."
+        f"Its columns: {column_names(table.columns)}."
     )
 
 

@@ -284,8 +284,9 @@ def _apart(rows: TrainingRows) -> tuple[TrainingRows, CountMatrix]:
     """Without validation rows that are training rows too; and those validation rows."""
     if rows.valid is None:
         raise DataError(
-            f"Of {rows.train.n_rows:,} rows a tenth is too few to judge settings by: at least 10 "
-            "are needed. Give more rows, or validation rows of your own (valid)."
+            "A tenth of the rows is held out to judge settings by, which takes at least 10 "
+            f"validation rows; there are only {rows.train.n_rows:,} rows in all. Give at least "
+            "100 rows, or validation rows of your own (valid=, --valid)."
         )
     new = np.flatnonzero(~np.isin(rows.valid.row_keys(), rows.train.row_keys()))
     if len(new) == 0:

@@ -265,9 +265,8 @@ def _refuse_others(
             what = "a study of other data"
         elif not resume:
             raise ParameterError(
-                f"{storage} holds an unfinished or earlier study of these data, with "
-                f"{study.n_trials} trials. Go on with it by resume=True (--resume), or choose "
-                "another folder."
+                f"{storage} holds an earlier study of these data (trials: {study.n_trials}). "
+                "Continue it with resume=True (--resume), or choose another folder."
             )
         else:
             continue
