@@ -192,8 +192,11 @@ class _Search:
         if best is None:
             raise ParameterError(
                 f"No trial came to its end: {stopped}. "
-                + ("Go on with resume=True (--resume)" if self.folder else "Give more minutes")
-                + ", fewer epochs (fixed), or fewer rows."
+                + (
+                    "What was trained is kept: continue it with resume=True (--resume)."
+                    if self.folder
+                    else "Give more minutes, fewer epochs (fixed), or fewer rows."
+                )
             )
         return Tuning(
             task=task,
