@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = lt.NonlinearFactorAnalysis(epochs=20, random_state=0, verbose=1).fit(fit)
     some = held_out[np.arange(args.rows)]
     for factor in FACTORS:
-        found = measure(model, lt.CountMatrix.from_any(some.csr * factor))
+        found = measure(
+            model, lt.CountMatrix.from_any(some.csr * factor, vocabulary=some.vocabulary)
+        )
         print(f"× {factor:,}: " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()))
         rows = metric_rows(
             found, unit="", benchmark=NAME, case=f"20news_miao/x{factor}", seed=0, split="valid"
