@@ -223,3 +223,10 @@ def test_a_full_covariance_is_another_rung():
     error = 4 * (full.iw.mc_se + plain.iw.mc_se)
     assert abs(full.iw.nats_per_row - plain.iw.nats_per_row) < error
     assert full.iw.mc_se < plain.iw.mc_se
+
+
+def test_numbers_of_any_size_stand_apart():
+    large = evaluated(fresh_rows() * 200_000, steps=0, completion=False)
+    floor = next(line for line in str(large).splitlines() if line.startswith("unigram floor"))
+    numbers = [float(text) for text in floor.removeprefix("unigram floor").split()]
+    assert numbers[3:] == [round(large.floor.nats_per_row, 2), round(large.floor.se, 2)]

@@ -310,20 +310,8 @@ class Evaluation:
             f" ({self.dropped_rows:,} empty rows dropped; unseen features hold"
             f" {self.unseen['mass']:.1%} of the mass, in {self.unseen['rows']:.1%} of the rows)",
             "",
-            f"{'estimator':<31}{'per doc':>9}{'± se':>7}{'per word':>9}{'nats/row':>10}{'± se':>7}"
-            f"{'± MC':>7}{'S':>5}{'M':>5}",
+            *self._table_lines(),
         ]
-
-        def number(value: float | None, digits: int) -> str:
-            return "" if value is None else f"{value:.{digits}f}"
-
-        for r in self._table():
-            lines.append(
-                f"{r['estimator']:<31}{number(r['per_doc'], 1):>9}{number(r['per_doc_se'], 1):>7}"
-                f"{number(r['per_word'], 1):>9}"
-                f"{r['nats_per_row']:>10.2f}{r['se']:>7.2f}{number(r['mc_se'], 2):>7}"
-                f"{r['samples'] or '':>5}{'' if r['steps'] is None else r['steps']:>5}"
-            )
         a, g = self.active_dims, self.gap
         lines += [
             "",
@@ -334,6 +322,38 @@ class Evaluation:
             f" {a.variance} by variance of the posterior mean > {a.variance_threshold}",
         ]
         return "\n".join(lines)
+
+    def _table_lines(self) -> list[str]:
+        """The table of estimators; columns grow with their numbers."""
+
+        def number(value: float | None, digits: int) -> str:
+            return "" if value is None else f"{value:.{digits}f}"
+
+        heads = ("per doc", "± se", "per word", "nats/row", "± se", "± MC", "S", "M")
+        cells = [
+            (
+                number(r["per_doc"], 1),
+                number(r["per_doc_se"], 1),
+                number(r["per_word"], 1),
+                number(r["nats_per_row"], 2),
+                number(r["se"], 2),
+                number(r["mc_se"], 2),
+                str(r["samples"] or ""),
+                number(r["steps"], 0),
+            )
+            for r in self._table()
+        ]
+        least = (9, 7, 9, 10, 7, 7, 5, 5)
+        columns = zip(heads, *cells, strict=True)
+        widths = [
+            max(least_width, *(len(text) + 1 for text in column))
+            for least_width, column in zip(least, columns, strict=True)
+        ]
+        labels = ["estimator", *(r["estimator"] for r in self._table())]
+        return [
+            f"{label:<31}" + "".join(f"{text:>{w}}" for text, w in zip(row, widths, strict=True))
+            for label, row in zip(labels, [heads, *cells], strict=True)
+        ]
 
     def _how_to_read(self) -> list[str]:
         if self.floor.per_doc is not None:
